@@ -1,0 +1,1 @@
+"""Models written into the warehouse, incrementally."""

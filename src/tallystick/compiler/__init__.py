@@ -1,0 +1,1 @@
+"""Definitions to plans (pure data), plans to SQL trees."""

@@ -1,0 +1,69 @@
+"""The project: all definitions of a folder, resolved and immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from tallystick.definitions.diagnostics import Diagnostic, Severity
+from tallystick.definitions.entity import Entity
+from tallystick.definitions.metric import Metric, Views
+from tallystick.definitions.source import Dimension, Segment, Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warehouse:
+    """Where rows live and models are written: an engine, its connection settings and Tallystick's own schema."""
+
+    name: str = "default"
+    engine: str = "duckdb"
+    path: str | None = None
+    schema: str = "tally"
+    options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What holds for a whole project; `as_of` fixes its clock (UTC), `week_start` is 1 for Monday, 7 for Sunday."""
+
+    name: str = "project"
+    time_zone: str = "UTC"
+    week_start: int = 1
+    as_of: datetime | None = None
+    dialect: str | None = None
+    start: datetime | None = None
+    compat: str | None = None
+    lookback: int = 3
+    views: Views = field(default_factory=Views)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """Every definition by name. What had an error is left out and explained in `diagnostics`."""
+
+    root: str
+    settings: Settings = field(default_factory=Settings)
+    warehouses: Mapping[str, Warehouse] = field(default_factory=lambda: MappingProxyType({"default": Warehouse()}))
+    sources: Mapping[str, Source] = field(default_factory=lambda: MappingProxyType({}))
+    entities: Mapping[str, Entity] = field(default_factory=lambda: MappingProxyType({}))
+    segments: Mapping[str, Segment] = field(default_factory=lambda: MappingProxyType({}))
+    dimensions: Mapping[str, Dimension] = field(default_factory=lambda: MappingProxyType({}))
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: MappingProxyType({}))
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """Return the findings that keep a definition from being used."""
+        return tuple(d for d in self.diagnostics if d.severity is Severity.ERROR)
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """Return the default warehouse."""
+        return self.warehouses.get("default") or next(iter(self.warehouses.values()))
+
+    @property
+    def dialect(self) -> str:
+        """Return the dialect definitions are written in: the project's, else its warehouse's."""
+        return self.settings.dialect or self.warehouse.engine

@@ -1,0 +1,1 @@
+"""One module per warehouse, the same names in each."""

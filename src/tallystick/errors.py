@@ -1,0 +1,86 @@
+"""The error tree: every failure says what is wrong, where, and what would fix it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Location:
+    """Name a place in a file a user wrote; `line` and `column` count from 1."""
+
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
+
+class TallystickError(Exception):
+    """Root of every error a user can cause or meet; printed as one line, never as a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, at: Location | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.at = at
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = f"{self.at}: " if self.at and str(self.at) else ""
+        fix = f" ({self.hint})" if self.hint else ""
+        return f"{place}{self.message}{fix}"
+
+
+class UsageError(TallystickError):
+    """A command or call was given arguments that make no sense together."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that was asked for does not exist in the project."""
+
+
+class ProjectError(TallystickError):
+    """A project folder cannot be used: missing, empty or unreadable."""
+
+    exit_code = 2
+
+
+class DefinitionError(TallystickError):
+    """A definition is wrong in itself; readers turn it into a diagnostic."""
+
+
+class ExpressionError(DefinitionError):
+    """An SQL fragment does not parse, or is not what its place needs."""
+
+
+class GuardError(DefinitionError):
+    """A user's SQL was refused because it could reach outside the query it belongs to."""
+
+
+class MacroError(DefinitionError):
+    """A macro call in an SQL definition is unknown or has wrong arguments."""
+
+
+class CompileError(TallystickError):
+    """A metric cannot be compiled to the model that was asked for."""
+
+
+class EngineError(TallystickError):
+    """A warehouse refused, failed or could not be reached."""
+
+
+class WarehouseLockedError(EngineError):
+    """Another process holds the warehouse file."""
+
+
+class StorageFullError(EngineError):
+    """The disk below the warehouse is full; nothing of the failed step was kept."""
+
+
+class MissingTableError(EngineError):
+    """A table or file that a source reads does not exist."""
