@@ -1,0 +1,93 @@
+"""What has been built: one row per model, written in the same transaction as the model's rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlglot import exp
+
+from tallystick.engines.adapter import Engine
+
+TABLE = "_models"
+HISTORY = "_model_history"
+_COLUMNS = """
+    model VARCHAR NOT NULL, metric VARCHAR NOT NULL, definition_hash VARCHAR NOT NULL, storage VARCHAR NOT NULL,
+    covered_start TIMESTAMP, covered_end TIMESTAMP NOT NULL, row_count BIGINT NOT NULL, built_at TIMESTAMP NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltState:
+    """The state of one built model: which definition, which time is covered (UTC, half-open), how it is stored."""
+
+    model: str
+    metric: str
+    definition_hash: str
+    storage: str
+    covered_start: datetime | None
+    covered_end: datetime
+    row_count: int
+    built_at: datetime
+
+
+def prepare(engine: Engine) -> None:
+    """Create the state tables where they are missing."""
+    engine.execute(f"CREATE TABLE IF NOT EXISTS {table(engine, TABLE)} ({_COLUMNS})")
+    engine.execute(f"CREATE TABLE IF NOT EXISTS {table(engine, HISTORY)} ({_COLUMNS}, relation VARCHAR, retired_at TIMESTAMP)")
+
+
+def read(engine: Engine) -> dict[str, BuiltState]:
+    """Return the state of every built model by name."""
+    rows = engine.run(f"SELECT * FROM {table(engine, TABLE)}").to_pylist()  # noqa: S608 - our own table
+    return {row["model"]: BuiltState(**{**row, **_instants(row)}) for row in rows}
+
+
+def write(engine: Engine, state: BuiltState) -> None:
+    """Replace the state of one model; call it inside the transaction that writes its rows."""
+    forget(engine, state.model)
+    values = [
+        _text(state.model),
+        _text(state.metric),
+        _text(state.definition_hash),
+        _text(state.storage),
+        _instant(state.covered_start),
+        _instant(state.covered_end),
+        str(state.row_count),
+        _instant(state.built_at),
+    ]
+    engine.execute(f"INSERT INTO {table(engine, TABLE)} VALUES ({', '.join(values)})")  # noqa: S608 - literals are quoted
+
+
+def forget(engine: Engine, model: str) -> None:
+    """Remove the state of a model."""
+    engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model = {_text(model)}")  # noqa: S608 - literal is quoted
+
+
+def retire(engine: Engine, state: BuiltState, relation: str, now: datetime) -> None:
+    """Record that a model's rows of an older definition are kept under another name."""
+    engine.execute(
+        f"INSERT INTO {table(engine, HISTORY)} SELECT *, {_text(relation)}, {_instant(now)} "  # noqa: S608 - literals are quoted
+        f"FROM {table(engine, TABLE)} WHERE model = {_text(state.model)}"
+    )
+
+
+def table(engine: Engine, name: str) -> str:
+    """Return the quoted name of a table in Tallystick's schema."""
+    quoted = exp.Table(this=exp.to_identifier(name, quoted=True), db=exp.to_identifier(engine.schema, quoted=True))
+    return quoted.sql(engine.dialect)
+
+
+def _instants(row: dict[str, datetime | None]) -> dict[str, datetime | None]:
+    found = {name: row[name] for name in ("covered_start", "covered_end", "built_at")}
+    return {name: value and value.replace(tzinfo=UTC) for name, value in found.items()}
+
+
+def _text(value: str) -> str:
+    return exp.Literal.string(value).sql()
+
+
+def _instant(value: datetime | None) -> str:
+    if value is None:
+        return "NULL"
+    return f"TIMESTAMP '{value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ')}'"

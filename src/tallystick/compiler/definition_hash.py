@@ -1,0 +1,82 @@
+"""The definition hash: what changes numbers changes it, text and labels do not (DESIGN §5)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from tallystick.compiler.formula_model import operands
+from tallystick.compiler.model import Model
+from tallystick.compiler.relations import parse_sql
+from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
+from tallystick.definitions.project import Project
+from tallystick.definitions.resolve import conditions
+from tallystick.definitions.source import Source
+
+
+def definition_hash(model: Model, project: Project) -> str:
+    """Return 16 hexadecimal digits over everything that decides a model's values."""
+    metric = project.metrics[model.metric]
+    facts = {
+        "metric": _metric_facts(metric, project),
+        "entity": model.entity,
+        "edges": _edges(project) if model.has_entity else None,
+        "time": model.time.suffix,
+        "by": {name: _dimension(name, metric, project) for name in model.by},
+        "zone": project.settings.time_zone,
+        "week_start": project.settings.week_start,
+        "start": project.settings.start.isoformat() if project.settings.start else None,
+    }
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _metric_facts(metric: Metric, project: Project) -> dict[str, Any]:
+    definition = metric.definition
+    if isinstance(definition, Aggregate):
+        dialect = definition.dialect or project.dialect
+        return {
+            "expr": _normal(definition.expr, dialect),
+            "where": sorted(_normal(text, dialect) for text in conditions(project, metric)),
+            "source": _source_facts(project.sources[definition.source], dialect),
+        }
+    if isinstance(definition, Formula):
+        names = operands(metric, project.metrics, project.dialect)
+        return {
+            "expr": _normal(definition.expr, project.dialect),
+            "operands": {name: _metric_facts(project.metrics[name], project) for name in names},
+        }
+    return _query_facts(definition)
+
+
+def _query_facts(definition: SqlQuery) -> dict[str, Any]:
+    return {"sql": definition.sql, "vars": dict(definition.vars), "label": definition.label}
+
+
+def _source_facts(source: Source, dialect: str) -> dict[str, Any]:
+    return {
+        "table": source.table,
+        "sql": _normal(source.sql, dialect) if source.sql else None,
+        "file": source.file,
+        "time": source.time,
+        "is_date": source.time_is_date,
+        "zone": source.time_zone,
+        "entities": dict(source.entities),
+        "columns": {name: column.sql for name, column in source.columns.items() if column.sql},
+    }
+
+
+def _edges(project: Project) -> dict[str, list[dict[str, Any]]]:
+    return {name: [asdict(edge) for edge in entity.rolls_up_to] for name, entity in sorted(project.entities.items())}
+
+
+def _dimension(name: str, metric: Metric, project: Project) -> str:
+    source = metric.definition.source if isinstance(metric.definition, Aggregate) else None
+    dimension = project.dimensions.get(name)
+    return dimension.sql if dimension is not None and dimension.source == source else name
+
+
+def _normal(text: str, dialect: str) -> str:
+    return parse_sql(text, dialect).sql(dialect)

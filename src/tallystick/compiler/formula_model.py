@@ -1,0 +1,96 @@
+"""Derived metrics: each operand aggregated for itself first, joined afterwards, so that no join can inflate a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+
+from sqlglot import exp
+
+from tallystick.compiler.aggregate_model import BUCKET, DENOMINATOR, N, NUMERATOR, VALUE, group_by_head
+from tallystick.definitions.metric import Aggregate, Formula, Metric
+from tallystick.definitions.project import Project
+from tallystick.errors import CompileError
+from tallystick.sql.expression import FormulaExpression, parse, parse_formula, split_ratio, substitute
+
+Leaf = Callable[[Metric], exp.Select]
+
+
+def operands(metric: Metric, metrics: Mapping[str, Metric], dialect: str) -> tuple[str, ...]:
+    """Return the metrics a derived metric is finally made of, in order of appearance."""
+    if not isinstance(metric.definition, Formula):
+        return (metric.name,)
+    found: dict[str, None] = {}
+    for name in parse_formula(metric.definition.expr, dialect).names:
+        found |= dict.fromkeys(operands(metrics[name], metrics, dialect))
+    return tuple(found)
+
+
+def formula_tree(metric: Metric, metrics: Mapping[str, Metric], dialect: str) -> exp.Expression:
+    """Return the formula with derived operands written out, over the names of metrics that aggregate."""
+    assert isinstance(metric.definition, Formula)  # noqa: S101 - the caller dispatches on the definition
+    formula: FormulaExpression = parse_formula(metric.definition.expr, dialect)
+    nested = {
+        name: formula_tree(metrics[name], metrics, dialect)
+        for name in formula.names
+        if isinstance(metrics[name].definition, Formula)
+    }
+    return substitute(formula.tree, nested)
+
+
+def formula_model(metric: Metric, project: Project, dialect: str, names: list[str], leaf: Leaf) -> exp.Select:
+    """Return the query of a derived model: operands stacked, folded to one row per key, then the formula.
+
+    A missing operand counts as 0 where no rows mean 0 (counts, sums, distinct counts) and as NULL elsewhere.
+    """
+    inputs = [project.metrics[name] for name in operands(metric, project.metrics, dialect)]
+    stacked = _stack(inputs, names, leaf)
+    keys = [exp.column(name) for name in (BUCKET, *names)]
+    folds = [exp.Max(this=exp.column(operand.name)).as_(operand.name) for operand in inputs]
+    folded = group_by_head(
+        exp.select(*keys, *folds, exp.Sum(this=exp.column(N)).as_(N)).from_(stacked.subquery("operands")), len(keys)
+    )
+    values = {operand.name: _or_empty(operand, dialect) for operand in inputs}
+    tree = formula_tree(metric, project.metrics, dialect)
+    columns: list[exp.Expression] = [*(key.copy() for key in keys), substitute(tree, values).as_(VALUE)]
+    ratio = split_ratio(tree)
+    if ratio is not None:
+        columns += [substitute(side, values).as_(name) for side, name in zip(ratio, (NUMERATOR, DENOMINATOR), strict=True)]
+    columns.append(exp.cast(exp.column(N), "bigint").as_(N))
+    query = exp.select(*columns).from_("folded")
+    for operand in inputs:
+        query = query.with_(_cte_name(operand.name), as_=leaf(operand), copy=False)
+    return query.with_("folded", as_=folded, copy=False)
+
+
+def _cte_name(metric: str) -> str:
+    return f"{metric}_values"
+
+
+def _stack(inputs: list[Metric], names: list[str], leaf: Leaf) -> exp.Query:
+    arms: list[exp.Query] = []
+    for operand in inputs:
+        head = [exp.column(name) for name in (BUCKET, *names)]
+        values = [
+            exp.column(VALUE).as_(other.name) if other is operand else exp.null().as_(other.name) for other in inputs
+        ]
+        arms.append(exp.select(*head, *values, exp.column(N)).from_(_cte_name(operand.name)))
+    return reduce(lambda left, right: exp.union(left, right, distinct=False, copy=False), arms)
+
+
+def _or_empty(operand: Metric, dialect: str) -> exp.Expression:
+    column = exp.column(operand.name)
+    definition = operand.definition
+    if isinstance(definition, Aggregate) and parse(definition.expr, dialect).is_zero_when_empty:
+        return exp.Coalesce(this=column, expressions=[exp.Literal.number(0)])
+    return column
+
+
+def check_operands(metric: Metric, project: Project, dialect: str) -> None:
+    """Raise CompileError where an operand cannot be combined with others by bucket and entity."""
+    for name in operands(metric, project.metrics, dialect):
+        if not isinstance(project.metrics[name].definition, Aggregate):
+            raise CompileError(
+                f"derived metric '{metric.name}' uses '{name}', which is a whole query",
+                hint="write the operand as an expression on a source",
+            )

@@ -1,0 +1,56 @@
+"""The plan: every model a project compiles to, as pure data, without any SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tallystick.compiler.model import Model, TimeView
+from tallystick.definitions.diagnostics import nearest
+from tallystick.definitions.entity import ALL
+from tallystick.definitions.metric import Metric, Views
+from tallystick.definitions.project import Project
+from tallystick.errors import UnknownNameError
+from tallystick.sql.grain import Grain
+
+DEFAULT_GRAIN = Grain.DAY
+
+
+def plan(project: Project) -> tuple[Model, ...]:
+    """Return all models of all enabled metrics, in the order of the definitions."""
+    return tuple(model for metric in project.metrics.values() for model in metric_models(metric, project))
+
+
+def metric_models(metric: Metric, project: Project) -> Iterator[Model]:
+    """Yield a metric's models: for each entity rolling windows, then grains, then all time (spec oso §2)."""
+    if not metric.enabled:
+        return
+    views = metric.views
+    breakdowns: list[tuple[str, ...]] = [(), *((dimension,) for dimension in views.by)]
+    for entity in views.entities or project.settings.views.entities or (ALL,):
+        for by in breakdowns:
+            for time in time_views(views, project.settings.views):
+                yield Model(metric.name, entity, time, by)
+
+
+def time_views(views: Views, defaults: Views) -> tuple[TimeView, ...]:
+    """Return the views of a metric, or the project's where it names none at all, or one by day."""
+    if not (views.rolling or views.grains or views.all_time):
+        views = defaults
+    rolling = [TimeView(window=window) for window in views.rolling]
+    grains = [TimeView(grain=grain) for grain in views.grains]
+    return (*rolling, *grains, *([TimeView()] if views.all_time else [])) or (TimeView(grain=DEFAULT_GRAIN),)
+
+
+def find_model(project: Project, name: str) -> Model:
+    """Return the model of that name; raise UnknownNameError naming the nearest one."""
+    models = {model.name: model for model in plan(project)}
+    if name not in models:
+        raise UnknownNameError(f"there is no model '{name}'", hint=nearest(name, models))
+    return models[name]
+
+
+def find_metric(project: Project, name: str) -> Metric:
+    """Return the metric of that name; raise UnknownNameError naming the nearest one."""
+    if name not in project.metrics:
+        raise UnknownNameError(f"there is no metric '{name}'", hint=nearest(name, project.metrics))
+    return project.metrics[name]

@@ -1,0 +1,39 @@
+"""What every engine can do. The adapter is the only plug-in point: one class per warehouse, the same names in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import pyarrow as pa
+
+
+class Engine(Protocol):
+    """A connection to one warehouse; every failure is an EngineError that says what to do and holds no secret."""
+
+    dialect: str
+    schema: str
+
+    def columns(self, relation_sql: str) -> Mapping[str, str]:
+        """Return the columns of a FROM item and their types, without reading rows; raise MissingTableError."""
+
+    def run(self, sql: str) -> pa.Table:
+        """Run one read-only query and return its rows."""
+
+    def execute(self, sql: str) -> None:
+        """Run one statement that writes into Tallystick's own schema."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Open a transaction: all writes inside become visible together or not at all."""
+
+    def write(self, table: str, rows: pa.Table) -> None:
+        """Create or replace a table of Tallystick's schema from Arrow rows."""
+
+    def tables(self) -> frozenset[str]:
+        """Return the names of tables and views in Tallystick's schema."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+

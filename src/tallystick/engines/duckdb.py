@@ -1,0 +1,183 @@
+"""DuckDB: the default warehouse, one file owned by one process at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from tallystick.errors import EngineError, MissingTableError, StorageFullError, WarehouseLockedError
+
+_READERS = {".parquet": "read_parquet", ".csv": "read_csv", ".tsv": "read_csv", ".json": "read_json", ".ndjson": "read_json"}
+
+
+class DuckDBEngine:
+    """A DuckDB file (or memory) in which `files` appear as views; nothing else on disk can be reached from SQL."""
+
+    dialect = "duckdb"
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        schema: str = "tally",
+        files: Mapping[str, Path] | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.schema = schema
+        self.path = path
+        if path is not None and not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with _translated(path):
+            self._connection = duckdb.connect(str(path) if path else ":memory:", read_only=read_only and path is not None)
+        self._depth = 0
+        try:
+            self._prepare(files or {}, read_only=read_only and path is not None)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, files: Mapping[str, Path], *, read_only: bool) -> None:
+        allowed = ", ".join(_quoted(str(path)) for path in files.values())
+        settings = [
+            "SET TimeZone = 'UTC'",
+            f"SET allowed_paths = [{allowed}]",
+            "SET enable_external_access = false",
+            "SET autoinstall_known_extensions = false",
+            "SET autoload_known_extensions = false",
+            "SET enable_progress_bar = false",
+            "SET lock_configuration = true",
+        ]
+        for statement in settings:
+            self._connection.execute(statement)
+        for name, path in files.items():
+            self._create_view(name, path)
+        if not read_only:
+            self.execute(f"CREATE SCHEMA IF NOT EXISTS {_identifier(self.schema)}")
+
+    def _create_view(self, name: str, path: Path) -> None:
+        reader = _READERS.get(path.suffix.lower())
+        if reader is None:
+            raise EngineError(
+                f"source '{name}' reads {path.name}, a kind of file DuckDB is not asked to read",
+                hint=f"use one of {', '.join(_READERS)}",
+            )
+        if not path.exists():
+            raise MissingTableError(f"source '{name}' reads {path}, which does not exist", hint="check file = …")
+        with _translated(self.path):
+            self._connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW {_identifier(name)} AS SELECT * FROM {reader}({_quoted(str(path))})"
+            )
+
+    def columns(self, relation_sql: str) -> Mapping[str, str]:
+        """Return the columns of a FROM item and their types, without reading rows; raise MissingTableError."""
+        with _translated(self.path):
+            rows = self._connection.execute(f"DESCRIBE SELECT * FROM {relation_sql}").fetchall()
+        return {str(row[0]): str(row[1]) for row in rows}
+
+    def run(self, sql: str) -> pa.Table:
+        """Run one read-only query and return its rows."""
+        with _translated(self.path):
+            relation = self._connection.sql(sql)
+            if relation is None:
+                raise EngineError("the statement returned no rows to read")
+            return relation.to_arrow_table()
+
+    def execute(self, sql: str) -> None:
+        """Run one statement that writes into Tallystick's own schema."""
+        with _translated(self.path):
+            self._connection.execute(sql)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Open a transaction: all writes inside become visible together or not at all; an inner one joins the outer."""
+        if self._depth:
+            yield
+            return
+        self.execute("BEGIN TRANSACTION")
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            self._rollback()
+            raise
+        else:
+            self.execute("COMMIT")
+        finally:
+            self._depth -= 1
+
+    def _rollback(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error:
+            # A fatal error has already ended the transaction; the first error is the one to report.
+            return
+
+    def write(self, table: str, rows: pa.Table) -> None:
+        """Create or replace a table of Tallystick's schema from Arrow rows."""
+        with _translated(self.path):
+            self._connection.register("incoming_rows", rows)
+            try:
+                self._connection.execute(f"CREATE OR REPLACE TABLE {self.qualified(table)} AS SELECT * FROM incoming_rows")
+            finally:
+                self._connection.unregister("incoming_rows")
+
+    def tables(self) -> frozenset[str]:
+        """Return the names of tables and views in Tallystick's schema."""
+        with _translated(self.path):
+            rows = self._connection.execute(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = ?", [self.schema]
+            ).fetchall()
+        return frozenset(str(row[0]) for row in rows)
+
+    def qualified(self, name: str) -> str:
+        """Return the quoted name of a table in Tallystick's schema."""
+        return f"{_identifier(self.schema)}.{_identifier(name)}"
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def _identifier(name: str) -> str:
+    return exp.to_identifier(name, quoted=True).sql("duckdb")
+
+
+def _quoted(text: str) -> str:
+    return exp.Literal.string(text).sql("duckdb")
+
+
+@contextmanager
+def _translated(path: Path | None) -> Iterator[None]:
+    """Turn DuckDB's errors into ours: what is wrong in one line, and what to do."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _translate(error, path) from error
+
+
+def _translate(error: duckdb.Error, path: Path | None) -> EngineError:
+    text = str(error)
+    first = text.splitlines()[0] if text else type(error).__name__
+    name = path.name if path else "the warehouse"
+    if "Could not set lock" in text or "Conflicting lock" in text:
+        holder = re.search(r"PID (\d+)", text)
+        who = f"process {holder[1]}" if holder else "another process"
+        return WarehouseLockedError(f"{name} is in use by {who}", hint="close it, or wait until it has finished")
+    if re.search(r"No space left|File too large|quota exceeded|disk full|Out of Disk", text, re.IGNORECASE):
+        return StorageFullError(f"the disk is full: {name} could not be written", hint="free some space and run again")
+    if "not a valid DuckDB database" in text:
+        return EngineError(f"{path} is not a DuckDB file", hint="name another path in [warehouses]")
+    if isinstance(error, duckdb.CatalogException) and "does not exist" in text:
+        return MissingTableError(first.removeprefix("Catalog Error: "), hint=_suggestion(text))
+    return EngineError(first, hint=_suggestion(text))
+
+
+def _suggestion(text: str) -> str | None:
+    found = re.search(r"(?:Did you mean|Candidate bindings:) *(.+)", text)
+    return f"did you mean {found[1].strip().rstrip('?')}?" if found else None
