@@ -10,13 +10,14 @@ from sqlglot import exp
 from tallystick.build import state
 from tallystick.build.state import BuiltState
 from tallystick.compiler.aggregate_model import BUCKET, N
+from tallystick.compiler.extent import first_instant
 from tallystick.compiler.lower import lower
 from tallystick.compiler.model import Model
 from tallystick.compiler.span import Span
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.sql.buckets import date_literal, literal_instant
-from tallystick.sql.calendar import Calendar, floor, shift
+from tallystick.sql.calendar import Calendar, floor, local_date, shift
 from tallystick.sql.grain import Grain
 
 DENSE = "dense"
@@ -48,8 +49,8 @@ def refresh_from(model: Model, covered_end: datetime, project: Project) -> datet
 def create(engine: Engine, project: Project, target: Target, now: datetime) -> BuiltState:
     """Build a model from nothing beside what is there, then swap it in; what it replaces is kept and dated."""
     beside = state.table(engine, f"_next_{target.model.name}")
-    start = target.start or first_instant(engine, project, target)
-    query = model_query(engine, project, target.model, Span(start, target.end, project.settings.time_zone))
+    start = target.start or first_instant(engine.run, project, target.model, engine.dialect) or target.end
+    query = model_query(engine, project, target.model, Span(start, target.end, calendar(project)))
     engine.execute(f"CREATE OR REPLACE TABLE {beside} AS {query}")
     with engine.transaction():
         keep_old(engine, target.model.name, target.definition_hash, now)
@@ -60,10 +61,9 @@ def create(engine: Engine, project: Project, target: Target, now: datetime) -> B
 def refresh(engine: Engine, project: Project, target: Target, old: BuiltState, since: datetime, now: datetime) -> BuiltState:
     """Recompute the buckets from `since` on, in one transaction with the state."""
     name = state.table(engine, target.model.name)
-    span = Span(since, target.end, project.settings.time_zone)
-    query = model_query(engine, project, target.model, span)
+    query = model_query(engine, project, target.model, Span(since, target.end, calendar(project)))
     with engine.transaction():
-        engine.execute(f"DELETE FROM {name} WHERE {_from_bucket(target.model, span, engine.dialect)}")  # noqa: S608
+        engine.execute(f"DELETE FROM {name} WHERE {_from_bucket(target.model, since, project, engine.dialect)}")  # noqa: S608
         engine.execute(f"INSERT INTO {name} {query}")
         return record(engine, target, old.covered_start, now)
 
@@ -73,6 +73,15 @@ def model_query(engine: Engine, project: Project, model: Model, span: Span) -> s
     query = lower(model, project, span, engine.dialect)
     names = [name for name in query.named_selects if name != N]
     return exp.select(*names).from_(query.subquery("model")).sql(engine.dialect)
+
+
+def _from_bucket(model: Model, since: datetime, project: Project, dialect: str) -> str:
+    """Return the predicate over buckets that start at `since` or later."""
+    if model.time.grain is not None and model.time.grain.is_sub_day:
+        bound = literal_instant(since, is_date=False, dialect=dialect)
+    else:
+        bound = date_literal(local_date(since, calendar(project)), dialect=dialect)
+    return exp.GTE(this=exp.column(BUCKET), expression=bound).sql(dialect)
 
 
 def record(engine: Engine, target: Target, start: datetime | None, now: datetime, storage: str = DENSE) -> BuiltState:

@@ -17,6 +17,7 @@ from tallystick.compiler.entity_paths import (
     VALID_TO,
     Anchor,
     anchor,
+    is_not_null,
     membership,
     membership_intervals,
 )
@@ -91,18 +92,18 @@ def read_input(model: Model, metric: Metric, project: Project, dialect: str, ext
     where = [rows.parse(text) for text in (*conditions(project, metric), *extra)]
     calendar = Calendar(source.time_zone or project.settings.time_zone, project.settings.week_start)
     key = project.entities[model.entity].key if model.has_entity else None
-    return Input(model, rows, tuple(where), parse(definition.expr, dialect), reach, calendar, key)
+    return Input(model, rows, tuple(where), parse(definition.expr, rows.reads), reach, calendar, key)
 
 
 def aggregate_model(source: Input, project: Project, span: Span) -> exp.Select:
     """Return the query of one aggregate model over a span: bucket, entity key, dimensions, value and its parts, n."""
-    view = source.model.time
+    view, span = source.model.time, span.on(source.calendar)
     if view.window is not None:
         return _rolling(source, project, span)
     if view.grain is not None:
         bucket = source.bucket(view.grain)
     else:
-        bucket = span.sample_day()
+        bucket = span.sample_day(source.dialect)
     rows = _rows(source, project, span)
     return _finish(source, rows, bucket)
 
@@ -138,8 +139,8 @@ def _rows(source: Input, project: Project, span: Span) -> exp.Select:
     query = exp.Select().from_(source.scope.relation(), copy=False)
     query = _join_membership(query, source, project)
     predicates = [condition.copy() for condition in source.where]
-    if source.model.has_entity:
-        predicates.append(source.entity_id().is_(exp.null()).not_())
+    if source.anchor is not None and not source.anchor.paths:
+        predicates.append(is_not_null(source.entity_id()))
     predicates += _within(source, span)
     return query.where(*map(_bracketed, predicates), copy=False) if predicates else query
 
@@ -164,13 +165,13 @@ def _bracketed(condition: exp.Expression) -> exp.Expression:
 def _join_membership(query: exp.Select, source: Input, project: Project) -> exp.Select:
     if source.anchor is None or not source.anchor.paths:
         return query
-    pairs = membership(source.anchor, project, source.dialect).subquery("membership")
+    pairs = membership(source.anchor, project).subquery("membership")
     member = source.scope.parse(source.anchor.column)
     query = query.join(pairs, on=member.eq(exp.column(MEMBER, "membership")), copy=False)
     if not source.anchor.has_validity:
         return query
     day = source.bucket(Grain.DAY)
-    intervals = membership_intervals(source.anchor, project, source.dialect).subquery("valid")
+    intervals = membership_intervals(source.anchor, project).subquery("valid")
     valid = (
         exp.select("1")
         .from_(intervals)
@@ -239,7 +240,8 @@ def _rolling(source: Input, project: Project, span: Span) -> exp.Select:
     window = source.model.time.window
     assert window is not None  # noqa: S101 - the caller dispatches on the view
     rows = _rows(source, project, span)
-    ticks = buckets.spine(span.first_tick(), span.end_tick(), "ticks", dialect=source.dialect)
+    first_tick, end_tick = span.first_tick(source.dialect), span.end_tick(source.dialect)
+    ticks = buckets.spine(first_tick, end_tick, "ticks", dialect=source.dialect)
     tick = exp.column(DAY, "ticks")
     first = buckets.window_start(tick, window, dialect=source.dialect)
     if source.expression.is_gathered_by_day:

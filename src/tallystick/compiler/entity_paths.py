@@ -71,37 +71,42 @@ def anchor(source: Source, target: str, entities: Mapping[str, Entity]) -> Ancho
     )
 
 
-def membership(anchor: Anchor, project: Project, dialect: str) -> exp.Query:
+def membership(anchor: Anchor, project: Project) -> exp.Query:
     """Return (member_id, entity_id) pairs without repeats, however many paths lead from one to the other.
 
     Counting a pair once is what keeps a thing reachable twice from being counted twice (spec oso §9.3).
     """
-    ways = [_path_query(path, project, dialect, validity=False) for path in anchor.paths]
+    ways = [_path_query(path, project, validity=False) for path in anchor.paths]
     if len(ways) == 1:
         return ways[0].distinct()
     return reduce(lambda left, right: exp.union(left, right, distinct=True, copy=False), ways)
 
 
-def membership_intervals(anchor: Anchor, project: Project, dialect: str) -> exp.Query:
+def membership_intervals(anchor: Anchor, project: Project) -> exp.Query:
     """Return (member_id, entity_id, valid_from, valid_to), half-open, one row per path and interval."""
-    ways = [_path_query(path, project, dialect, validity=True) for path in anchor.paths]
+    ways = [_path_query(path, project, validity=True) for path in anchor.paths]
     return reduce(lambda left, right: exp.union(left, right, distinct=False, copy=False), ways)
 
 
-def _path_query(path: Path, project: Project, dialect: str, *, validity: bool) -> exp.Select:
+def _path_query(path: Path, project: Project, *, validity: bool) -> exp.Select:
     aliases = [f"step_{index}" for index in range(1, len(path) + 1)]
     first, last = path[0], path[-1]
     query = exp.select(
         exp.column(first.child_key, aliases[0]).as_(MEMBER), exp.column(last.parent_key, aliases[-1]).as_(GROUP)
-    ).from_(relation(first.through, project, aliases[0], dialect))
+    ).from_(relation(first.through, project, aliases[0]))
     for index, edge in enumerate(path[1:], start=1):
         on = exp.column(path[index - 1].parent_key, aliases[index - 1]).eq(exp.column(edge.child_key, aliases[index]))
-        query = query.join(relation(edge.through, project, aliases[index], dialect), on=on, copy=False)
+        query = query.join(relation(edge.through, project, aliases[index]), on=on, copy=False)
     if validity:
         bounds = _bounds(path, aliases)
         query = query.select(bounds[0].as_(VALID_FROM), bounds[1].as_(VALID_TO), copy=False)
     ids = (exp.column(first.child_key, aliases[0]), exp.column(last.parent_key, aliases[-1]))
-    return query.where(*(column.is_(exp.null()).not_() for column in ids), copy=False)
+    return query.where(*map(is_not_null, ids), copy=False)
+
+
+def is_not_null(value: exp.Expression) -> exp.Expression:
+    """Return the predicate that a value is there."""
+    return exp.Is(this=value, expression=exp.Not(this=exp.null()))
 
 
 def _bounds(path: Path, aliases: list[str]) -> tuple[exp.Expression, exp.Expression]:

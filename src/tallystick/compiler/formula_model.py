@@ -38,17 +38,18 @@ def formula_tree(metric: Metric, metrics: Mapping[str, Metric], dialect: str) ->
     return substitute(formula.tree, nested)
 
 
-def formula_model(metric: Metric, project: Project, dialect: str, names: list[str], leaf: Leaf) -> exp.Select:
+def formula_model(metric: Metric, project: Project, names: list[str], leaf: Leaf) -> exp.Select:
     """Return the query of a derived model: operands stacked, folded to one row per key, then the formula.
 
     A missing operand counts as 0 where no rows mean 0 (counts, sums, distinct counts) and as NULL elsewhere.
     """
+    dialect = project.dialect
     inputs = [project.metrics[name] for name in operands(metric, project.metrics, dialect)]
     stacked = _stack(inputs, names, leaf)
     keys = [exp.column(name) for name in (BUCKET, *names)]
     folds = [exp.Max(this=exp.column(operand.name)).as_(operand.name) for operand in inputs]
     folded = group_by_head(
-        exp.select(*keys, *folds, exp.Sum(this=exp.column(N)).as_(N)).from_(stacked.subquery("operands")), len(keys)
+        exp.select(*keys, *folds, exp.Max(this=exp.column(N)).as_(N)).from_(stacked.subquery("operands")), len(keys)
     )
     values = {operand.name: _or_empty(operand, dialect) for operand in inputs}
     tree = formula_tree(metric, project.metrics, dialect)
@@ -86,9 +87,9 @@ def _or_empty(operand: Metric, dialect: str) -> exp.Expression:
     return column
 
 
-def check_operands(metric: Metric, project: Project, dialect: str) -> None:
+def check_operands(metric: Metric, project: Project) -> None:
     """Raise CompileError where an operand cannot be combined with others by bucket and entity."""
-    for name in operands(metric, project.metrics, dialect):
+    for name in operands(metric, project.metrics, project.dialect):
         if not isinstance(project.metrics[name].definition, Aggregate):
             raise CompileError(
                 f"derived metric '{metric.name}' uses '{name}', which is a whole query",

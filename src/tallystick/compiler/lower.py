@@ -30,13 +30,13 @@ def _lower(
     if isinstance(definition, Aggregate):
         return aggregate_model(read_input(model, metric, project, dialect, extra), project, span)
     if isinstance(definition, Formula):
-        check_operands(metric, project, dialect)
+        check_operands(metric, project)
         names = [*([] if model.entity == ALL else [project.entities[model.entity].key]), *model.by]
 
         def leaf(operand: Metric) -> exp.Select:
             return _lower(replace(model, metric=operand.name), operand, project, span, dialect, extra)
 
-        return formula_model(metric, project, dialect, names, leaf)
+        return formula_model(metric, project, names, leaf)
     raise CompileError(f"metric '{metric.name}' is a whole query and has no parts to break down or filter")
 
 

@@ -15,17 +15,17 @@ from tallystick.definitions.source import Source
 from tallystick.errors import CompileError, ExpressionError
 
 
-def relation(name: str, project: Project, alias: str, dialect: str) -> exp.Expression:
+def relation(name: str, project: Project, alias: str) -> exp.Expression:
     """Return the FROM item of a source by name, or of a warehouse table where no source has that name."""
     if name in project.sources:
-        return source_relation(project.sources[name], alias, dialect)
+        return source_relation(project.sources[name], alias, project.dialect)
     return _table(name, alias)
 
 
-def source_relation(source: Source, alias: str, dialect: str) -> exp.Expression:
+def source_relation(source: Source, alias: str, reads: str) -> exp.Expression:
     """Return a source as table or subquery; rows from a file are read through a view named like the source."""
     if source.sql is not None:
-        query = parse_sql(source.sql, dialect)
+        query = parse_sql(source.sql, reads)
         if not isinstance(query, exp.Query):
             raise CompileError(f"the sql of source '{source.name}' is not a query", hint="write one SELECT")
         return query.subquery(alias)
@@ -58,16 +58,20 @@ def parse_sql(text: str, dialect: str) -> exp.Expression:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The rows of one source under an alias; expressions are bound to it before they are placed in a query."""
+    """The rows of one source under an alias; expressions are bound to it before they are placed in a query.
+
+    `reads` is the dialect definitions are written in, `dialect` the one the query is for.
+    """
 
     source: Source
     alias: str
+    reads: str
     dialect: str
     dimensions: Mapping[str, str]
 
     def relation(self) -> exp.Expression:
         """Return the FROM item."""
-        return source_relation(self.source, self.alias, self.dialect)
+        return source_relation(self.source, self.alias, self.reads)
 
     def column(self, name: str) -> exp.Expression:
         """Return a stored or computed column of the source."""
@@ -75,7 +79,7 @@ class Scope:
 
     def parse(self, text: str) -> exp.Expression:
         """Parse an SQL fragment and bind it."""
-        return self.bind(_parsed(text, self.dialect))
+        return self.bind(_parsed(text, self.reads))
 
     def time(self) -> exp.Expression:
         """Return the time of a row; raise CompileError where the source has none."""
@@ -102,7 +106,7 @@ class Scope:
                 return exp.Column(this=node.this.copy(), table=exp.to_identifier(self.alias))
             if node.name in inside:
                 raise CompileError(f"column '{node.name}' of source '{self.source.name}' is computed from itself")
-            value = self.bind(_parsed(computed.sql, self.dialect), inside | {node.name})
+            value = self.bind(_parsed(computed.sql, self.reads), inside | {node.name})
             return exp.paren(value, copy=False) if isinstance(value, (exp.Binary, exp.Unary)) else value
 
         return tree.transform(replace)
@@ -120,4 +124,4 @@ def _nested_field(column: exp.Column, alias: str) -> exp.Column:
 def scope(source: Source, project: Project, dialect: str) -> Scope:
     """Return the scope of a source with the project's dimensions on it."""
     named = {dimension.name: dimension.sql for dimension in project.dimensions.values() if dimension.source == source.name}
-    return Scope(source, source.name, dialect, named)
+    return Scope(source, source.name, project.dialect, dialect, named)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 
 from sqlglot import exp
 
-from tallystick.sql.buckets import date_literal, literal_instant
-from tallystick.sql.buckets import window_start as window_start_expression
-from tallystick.sql.calendar import window_start
+from tallystick.sql import buckets
+from tallystick.sql.calendar import UTC_CALENDAR, Calendar, local_date, start_of_day, window_start
 from tallystick.sql.grain import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Instants `[start, end)` in UTC and the zone their days are counted in; None stands for a parameter."""
+    """Instants `[start, end)` in UTC and the calendar their days are counted in; without an end, parameters."""
 
     start: datetime | None = None
     end: datetime | None = None
-    zone: str = "UTC"
+    calendar: Calendar = UTC_CALENDAR
 
     @property
     def is_bound(self) -> bool:
@@ -30,53 +28,64 @@ class Span:
     @property
     def first_day(self) -> date | None:
         """Return the local day the span starts in."""
-        return None if self.start is None else self.start.astimezone(ZoneInfo(self.zone)).date()
+        return None if self.start is None else local_date(self.start, self.calendar)
 
     @property
     def last_day(self) -> date | None:
         """Return the last local day the span touches: the sample date of an all-time value."""
-        return None if self.end is None else (self.end - timedelta(microseconds=1)).astimezone(ZoneInfo(self.zone)).date()
+        return None if self.end is None else local_date(self.end - timedelta(microseconds=1), self.calendar)
 
-    def from_day(self, day: date) -> Span:
-        """Return the span with its start moved to the beginning of a local day."""
-        return Span(datetime.combine(day, time(), ZoneInfo(self.zone)).astimezone(UTC), self.end, self.zone)
+    def on(self, calendar: Calendar) -> Span:
+        """Return the same instants with days counted on another calendar."""
+        return replace(self, calendar=calendar)
 
-    def first_tick(self) -> exp.Expression:
+    def first_tick(self, dialect: str) -> exp.Expression:
         """Return the first day that is sampled."""
-        return exp.cast(parameter("start"), "date") if self.first_day is None else date_literal(self.first_day)
+        if self.first_day is None:
+            return exp.cast(parameter("start"), "date")
+        return buckets.date_literal(self.first_day, dialect=dialect)
 
-    def end_tick(self) -> exp.Expression:
+    def end_tick(self, dialect: str) -> exp.Expression:
         """Return the day after the last one that is sampled; a day that has begun is sampled."""
         if self.last_day is None:
             return exp.cast(parameter("end"), "date")
-        return date_literal(self.last_day + timedelta(days=1))
+        return buckets.date_literal(self.last_day + timedelta(days=1), dialect=dialect)
 
-    def sample_day(self) -> exp.Expression:
+    def sample_day(self, dialect: str) -> exp.Expression:
         """Return the sample date of an all-time value."""
-        return exp.cast(parameter("end"), "date") - 1 if self.last_day is None else date_literal(self.last_day)
+        return buckets.add_days(self.end_tick(dialect), -1, dialect=dialect) if self.last_day is None else (
+            buckets.date_literal(self.last_day, dialect=dialect)
+        )
 
     def before_end(self, column: exp.Expression, *, is_date: bool, dialect: str) -> exp.Expression:
         """Return the predicate that keeps rows before the end, on the raw column so that engines can prune."""
         if self.end is None:
-            return exp.LT(this=column.copy(), expression=parameter("end"))
-        bound = self.end_tick() if is_date else literal_instant(self.end, is_date=False, dialect=dialect)
+            bound: exp.Expression = parameter("end")
+        elif is_date:
+            bound = self.end_tick(dialect)
+        else:
+            bound = buckets.literal_instant(self.end, is_date=False, dialect=dialect)
         return exp.LT(this=column.copy(), expression=bound)
 
     def from_start(
         self, column: exp.Expression, *, is_date: bool, dialect: str, window: Window | None = None
     ) -> exp.Expression | None:
         """Return the predicate that keeps rows from the start, or from as far back as a window reaches."""
-        if self.is_bound and self.first_day is None:
+        if self.is_bound and self.start is None:
             return None
-        if self.first_day is None:
-            bound: exp.Expression = parameter("start")
-            if window is not None:
-                bound = window_start_expression(exp.cast(bound, "date"), window, dialect=dialect)
-        else:
-            reach = self if window is None else self.from_day(window_start(self.first_day, window))
-            assert reach.start is not None and reach.first_day is not None  # noqa: S101, PT018
-            bound = date_literal(reach.first_day) if is_date else literal_instant(reach.start, is_date=False, dialect=dialect)
-        return exp.GTE(this=column.copy(), expression=bound)
+        return exp.GTE(this=column.copy(), expression=self._lower_bound(is_date, dialect, window))  # noqa: FBT003
+
+    def _lower_bound(self, is_date: bool, dialect: str, window: Window | None) -> exp.Expression:  # noqa: FBT001
+        if self.start is None:
+            start = parameter("start")
+            return start if window is None else buckets.window_start(self.first_tick(dialect), window, dialect=dialect)
+        day, instant = local_date(self.start, self.calendar), self.start
+        if window is not None:
+            day = window_start(day, window)
+            instant = start_of_day(day, self.calendar)
+        if is_date:
+            return buckets.date_literal(day, dialect=dialect)
+        return buckets.literal_instant(instant, is_date=False, dialect=dialect)
 
 
 def parameter(name: str) -> exp.Parameter:

@@ -9,7 +9,9 @@ from types import MappingProxyType
 from tallystick.definitions.about import About
 from tallystick.definitions.origin import Origin
 
-EMPTY: Mapping[str, str] = MappingProxyType({})
+
+def _empty() -> Mapping[str, str]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +40,8 @@ class Source:
     settle_seconds: int = 0
     time_zone: str | None = None
     warehouse: str | None = None
-    entities: Mapping[str, str] = EMPTY
-    filters: Mapping[str, str] = EMPTY
+    entities: Mapping[str, str] = field(default_factory=_empty)
+    filters: Mapping[str, str] = field(default_factory=_empty)
     columns: Mapping[str, Column] = field(default_factory=lambda: MappingProxyType({}))
     about: About = field(default_factory=About)
     origin: Origin = field(default_factory=Origin, compare=False)

@@ -31,9 +31,10 @@ class DuckDBEngine:
     ) -> None:
         self.schema = schema
         self.path = path
+        self._absent: dict[str, Path] = {}
         if path is not None and not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
-        with _translated(path):
+        with self._translated():
             self._connection = duckdb.connect(str(path) if path else ":memory:", read_only=read_only and path is not None)
         self._depth = 0
         try:
@@ -68,21 +69,20 @@ class DuckDBEngine:
                 hint=f"use one of {', '.join(_READERS)}",
             )
         if not path.exists():
-            raise MissingTableError(f"source '{name}' reads {path}, which does not exist", hint="check file = …")
-        with _translated(self.path):
-            self._connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW {_identifier(name)} AS SELECT * FROM {reader}({_quoted(str(path))})"
-            )
+            # Other sources stay usable; asking for this one explains what is missing.
+            self._absent[name] = path
+            return
+        self.execute(f"CREATE OR REPLACE TEMP VIEW {_identifier(name)} AS SELECT * FROM {reader}({_quoted(str(path))})")
 
     def columns(self, relation_sql: str) -> Mapping[str, str]:
         """Return the columns of a FROM item and their types, without reading rows; raise MissingTableError."""
-        with _translated(self.path):
+        with self._translated():
             rows = self._connection.execute(f"DESCRIBE SELECT * FROM {relation_sql}").fetchall()
         return {str(row[0]): str(row[1]) for row in rows}
 
     def run(self, sql: str) -> pa.Table:
         """Run one read-only query and return its rows."""
-        with _translated(self.path):
+        with self._translated():
             relation = self._connection.sql(sql)
             if relation is None:
                 raise EngineError("the statement returned no rows to read")
@@ -90,7 +90,7 @@ class DuckDBEngine:
 
     def execute(self, sql: str) -> None:
         """Run one statement that writes into Tallystick's own schema."""
-        with _translated(self.path):
+        with self._translated():
             self._connection.execute(sql)
 
     @contextmanager
@@ -120,7 +120,7 @@ class DuckDBEngine:
 
     def write(self, table: str, rows: pa.Table) -> None:
         """Create or replace a table of Tallystick's schema from Arrow rows."""
-        with _translated(self.path):
+        with self._translated():
             self._connection.register("incoming_rows", rows)
             try:
                 self._connection.execute(f"CREATE OR REPLACE TABLE {self.qualified(table)} AS SELECT * FROM incoming_rows")
@@ -129,7 +129,7 @@ class DuckDBEngine:
 
     def tables(self) -> frozenset[str]:
         """Return the names of tables and views in Tallystick's schema."""
-        with _translated(self.path):
+        with self._translated():
             rows = self._connection.execute(
                 "SELECT table_name FROM information_schema.tables WHERE table_schema = ?", [self.schema]
             ).fetchall()
@@ -143,6 +143,19 @@ class DuckDBEngine:
         """Close the connection."""
         self._connection.close()
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn DuckDB's errors into ours: what is wrong in one line, and what to do."""
+        try:
+            yield
+        except duckdb.Error as error:
+            for name, path in self._absent.items():
+                if f"name {name} does not exist" in str(error):
+                    raise MissingTableError(
+                        f"source '{name}' reads {path}, which does not exist", hint="check file = in its definition"
+                    ) from error
+            raise _translate(error, self.path) from error
+
 
 def _identifier(name: str) -> str:
     return exp.to_identifier(name, quoted=True).sql("duckdb")
@@ -150,15 +163,6 @@ def _identifier(name: str) -> str:
 
 def _quoted(text: str) -> str:
     return exp.Literal.string(text).sql("duckdb")
-
-
-@contextmanager
-def _translated(path: Path | None) -> Iterator[None]:
-    """Turn DuckDB's errors into ours: what is wrong in one line, and what to do."""
-    try:
-        yield
-    except duckdb.Error as error:
-        raise _translate(error, path) from error
 
 
 def _translate(error: duckdb.Error, path: Path | None) -> EngineError:

@@ -1,0 +1,35 @@
+"""Opening the warehouse a project names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tallystick.definitions.project import Project
+from tallystick.engines.adapter import Engine
+from tallystick.errors import EngineError
+
+DEFAULT_FILE = Path(".tally") / "warehouse.duckdb"
+
+
+def connect(project: Project, *, read_only: bool = False) -> Engine:
+    """Open the project's warehouse; without a file yet, a read-only one lives in memory. Raise EngineError."""
+    warehouse = project.warehouse
+    if warehouse.engine != "duckdb":
+        raise EngineError(
+            f"warehouse '{warehouse.name}' asks for engine '{warehouse.engine}', which is not there", hint="use duckdb"
+        )
+    from tallystick.engines.duckdb import DuckDBEngine  # noqa: PLC0415 - drivers load only when a warehouse is opened
+
+    path = warehouse_file(project)
+    files = {source.name: _resolve(project, source.file) for source in project.sources.values() if source.file}
+    missing = read_only and not path.exists()
+    return DuckDBEngine(None if missing else path, schema=warehouse.schema, files=files, read_only=read_only)
+
+
+def warehouse_file(project: Project) -> Path:
+    """Return the file of a DuckDB warehouse: the configured one, or one inside the project folder."""
+    return _resolve(project, project.warehouse.path or str(DEFAULT_FILE))
+
+
+def _resolve(project: Project, path: str) -> Path:
+    return (Path(project.root) / path).resolve()

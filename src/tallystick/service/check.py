@@ -1,0 +1,43 @@
+"""Every finding about a project: of its files, and of the warehouse they speak about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tallystick.compiler.relations import source_relation
+from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error, sort
+from tallystick.definitions.project import Project
+from tallystick.definitions.resolve import check_columns
+from tallystick.engines.adapter import Engine
+from tallystick.errors import EngineError, MissingTableError
+
+
+def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagnostic, ...]:
+    """Return all diagnostics; with a connection, tables must exist and columns be there."""
+    found = list(project.diagnostics)
+    if connect is not None and project.sources:
+        try:
+            engine = connect()
+        except EngineError as error:
+            found.append(from_error("warehouse-unavailable", error))
+        else:
+            columns, missing = source_columns(project, engine)
+            found += [*missing, *check_columns(project, columns)]
+    return sort(found)
+
+
+def source_columns(project: Project, engine: Engine) -> tuple[dict[str, Mapping[str, str]], list[Diagnostic]]:
+    """Return the columns and types of every source that can be read, and a finding for each that can't."""
+    columns: dict[str, Mapping[str, str]] = {}
+    problems: list[Diagnostic] = []
+    for source in project.sources.values():
+        relation = source_relation(source, source.name, project.dialect).sql(engine.dialect)
+        try:
+            columns[source.name] = engine.columns(relation)
+        except MissingTableError as error:
+            problems.append(diagnose("missing-table", f"source '{source.name}': {error.message}", source.origin.location, hint=error.hint))
+        except EngineError as error:
+            problems.append(
+                diagnose("unreadable-source", f"source '{source.name}': {error.message}", source.origin.location, severity=Severity.ERROR, hint=error.hint)
+            )
+    return columns, problems

@@ -1,0 +1,170 @@
+"""A project folder opened for work: the library's front door, in the same words as the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from tallystick.build.build import build
+from tallystick.build.report import BuildReport, Progress
+from tallystick.compiler.model import Model
+from tallystick.compiler.plan import find_metric, metric_models, plan
+from tallystick.definitions.diagnostics import Diagnostic
+from tallystick.definitions.load import load as load_project
+from tallystick.definitions.metric import Metric
+from tallystick.definitions.project import Project
+from tallystick.engines.adapter import Engine
+from tallystick.engines.connect import connect
+from tallystick.service import check, query, render
+from tallystick.service.instants import parse_instant
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+Instant = str | date | datetime
+Clock = Callable[[], datetime]
+
+
+def load(path: str | Path = ".", *, clock: Clock | None = None) -> Workspace:
+    """Open a project folder (or one TOML file); raise ProjectError if there is none.
+
+    Definitions with errors are left out and explained in `.diagnostics`; nothing is read from the warehouse yet.
+    """
+    return Workspace(load_project(Path(path)), clock or (lambda: datetime.now(UTC)))
+
+
+class Workspace:
+    """A loaded project and, once something asks for rows, a connection to its warehouse."""
+
+    def __init__(self, project: Project, clock: Clock) -> None:
+        self.project = project
+        self._clock = clock
+        self._engine: Engine | None = None
+        self._writable = False
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Return every metric by name."""
+        return self.project.metrics
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Return what was found while reading the definitions, without asking the warehouse."""
+        return self.project.diagnostics
+
+    @property
+    def as_of(self) -> datetime:
+        """Return the project's fixed clock, or now (UTC)."""
+        return self.project.settings.as_of or self._clock()
+
+    def check(self, *, offline: bool = False) -> tuple[Diagnostic, ...]:
+        """Return all diagnostics; unless offline, columns and tables are looked up in the warehouse too."""
+        return check.check(self.project, None if offline else self._read)
+
+    def models(self, metric: str | None = None) -> tuple[Model, ...]:
+        """Return the models of a metric, or of all; raise UnknownNameError."""
+        if metric is None:
+            return plan(self.project)
+        return tuple(metric_models(find_metric(self.project, metric), self.project))
+
+    def render(
+        self,
+        metric: str,
+        *,
+        model: str | None = None,
+        entity: str | None = None,
+        grain: str | None = None,
+        window: int | str | None = None,
+        all_time: bool = False,
+        by: Sequence[str] = (),
+        dialect: str | None = None,
+        full: bool = False,
+        start: Instant | None = None,
+        end: Instant | None = None,
+    ) -> str:
+        """Return the SQL of one model of a metric; with `full`, dates are bound. No connection is made."""
+        chosen = query.choose(self.project, metric, model=model, entity=entity, grain=grain, window=window, all_time=all_time, by=by)
+        span = query.span(self.project, chosen, start, end, self.as_of) if full or start or end else None
+        return render.render(self.project, chosen, dialect or self.project.warehouse.engine, span, self.as_of)
+
+    def query(
+        self,
+        metric: str,
+        *,
+        model: str | None = None,
+        entity: str | None = None,
+        grain: str | None = None,
+        window: int | str | None = None,
+        all_time: bool = False,
+        by: Sequence[str] = (),
+        where: str | Iterable[str] | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        limit: int | None = None,
+        format: Literal["arrow", "pandas", "polars"] = "arrow",  # noqa: A002 - the word the command line uses
+    ) -> pa.Table | pd.DataFrame | pl.DataFrame:
+        """Compute a metric from its rows now and return one row per bucket, entity and breakdown, oldest first.
+
+        Columns: bucket, the entity's key, breakdowns, value, numerator and denominator of a quotient, n (rows behind
+        the value) and state (`settling` until no more rows can be expected, then `final`).
+        """
+        chosen = query.choose(self.project, metric, model=model, entity=entity, grain=grain, window=window, all_time=all_time, by=by)
+        conditions = (where,) if isinstance(where, str) else tuple(where or ())
+        table = query.run(self._read(), self.project, chosen, conditions, start, end, self.as_of, limit)
+        return _as_format(table, format)
+
+    def build(
+        self,
+        select: Sequence[str] = (),
+        *,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        progress: Progress | None = None,
+    ) -> BuildReport:
+        """Materialise models in the warehouse: what is new plus the lookback. `select` names metrics or models."""
+        models = query.select_models(self.project, select)
+        stop = min(parse_instant(end, self.project), self.as_of) if end is not None else self.as_of
+        project = query.starting_at(self.project, start)
+        return build(self._write(), project, models, end=stop, now=self._clock(), progress=progress)
+
+    def close(self) -> None:
+        """Close the connection to the warehouse, if one was made."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self) -> Engine:
+        if self._engine is None:
+            self._engine = connect(self.project, read_only=True)
+            self._writable = False
+        return self._engine
+
+    def _write(self) -> Engine:
+        if self._engine is None or not self._writable:
+            self.close()
+            self._engine = connect(self.project)
+            self._writable = True
+        return self._engine
+
+
+def _as_format(table: pa.Table, name: str) -> Any:  # noqa: ANN401 - one of three libraries' frames
+    if name == "pandas":
+        return table.to_pandas()
+    if name == "polars":
+        import polars as pl  # noqa: PLC0415 - an extra
+
+        return pl.from_arrow(table)
+    return table
