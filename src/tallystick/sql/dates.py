@@ -115,7 +115,8 @@ _CLICKHOUSE = Dates(
     from_number="addDays(toDate('1970-01-01'), _n)",
     hour_utc="toStartOfHour(_x, 'UTC')",
     sub_utc="toStartOfInterval(_x, INTERVAL '{n}' MINUTE, 'UTC')",
-    sub_zone="toTimeZone(toStartOfInterval(_x, INTERVAL '{n}' MINUTE, _zone), 'UTC')",
+    # toStartOfInterval counts minutes in UTC, whatever the zone; offsets of zones are whole minutes.
+    sub_zone="subtractMinutes(toStartOfMinute(_x, 'UTC'), MOD(toMinute(_x, _zone), {n}))",
     six_zone="toTimeZone(toStartOfInterval(_x, INTERVAL '6' HOUR, _zone), 'UTC')",
     spine=(
         "SELECT arrayJoin(arrayMap(n -> addDays(_start, n), range(toUInt32(greatest("
