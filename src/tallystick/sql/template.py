@@ -1,0 +1,42 @@
+"""Templates: constant SQL texts with holes, parsed once per dialect and filled with trees."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import cast
+
+import sqlglot
+from sqlglot import exp
+
+# What can stand beside any operator without parentheses.
+_ATOMS = (exp.Column, exp.Identifier, exp.Literal, exp.Func, exp.Paren, exp.Subquery, exp.Null, exp.Boolean, exp.Var)
+_LOOSE_PARENTS = (exp.Binary, exp.Unary, exp.Interval, exp.AtTimeZone)
+
+
+@lru_cache(maxsize=512)
+def _parsed(text: str, dialect: str) -> exp.Expression:
+    return cast("exp.Expression", sqlglot.parse_one(text, read=dialect or None))
+
+
+def fill(text: str, dialect: str, /, **parts: exp.Expression) -> exp.Expression:
+    """Return a new tree of `text` with every name such as `_x` replaced by a copy of the part called `x`.
+
+    `text` is written in this package, never by a user. Parts are wrapped in parentheses where an operator could
+    tear them apart.
+    """
+    tree = _parsed(text, dialect).copy()
+    for hole in list(tree.find_all(exp.Column)):
+        part = parts.get(hole.name[1:]) if hole.name.startswith("_") and not hole.table else None
+        if part is None:
+            continue
+        piece = part.copy()
+        if hole.parent is None:
+            return piece
+        hole.replace(_fitting(piece, hole.parent))
+    return tree
+
+
+def _fitting(piece: exp.Expression, parent: exp.Expr) -> exp.Expression:
+    if isinstance(parent, _LOOSE_PARENTS) and (isinstance(piece, exp.Binary) or not isinstance(piece, _ATOMS)):
+        return exp.Paren(this=piece)
+    return piece
