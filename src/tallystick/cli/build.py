@@ -1,0 +1,49 @@
+"""`tally build`: models written into the warehouse."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from tallystick.cli.options import EndOption, FormatOption, ProjectOption, StartOption, new_app
+from tallystick.cli.output import Format, note, write_rows
+from tallystick.cli.progress import progress_bar
+from tallystick.cli.project import opened
+
+app = new_app()
+
+
+@app.command()
+def build(
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--select",
+            "-s",
+            metavar="NAME",
+            help="Only this metric or model (* matches any text); repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    project: ProjectOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Write models into the warehouse, incrementally: only what is new, changed or may still have changed."""
+    with opened(project) as workspace, progress_bar() as progress:
+        report = workspace.build(select=tuple(select or ()), start=start, end=end, progress=progress)
+    rows = [{"name": m.name, "action": m.action, "rows": m.rows, "seconds": round(m.seconds, 3)} for m in report.models]
+    write_rows(rows, ("name", "action", "rows", "seconds"), form)
+    note(summary((str(m.action) for m in report.models), report.seconds))
+
+
+def summary(actions: Iterable[str], seconds: float) -> str:
+    """Say in one line what was done to how many models, and how long it took."""
+    number = Counter(actions)
+    total = number.total()
+    parts = ", ".join(f"{count} {action}" for action, count in sorted(number.items()))
+    return f"{total} {'model' if total == 1 else 'models'}{f': {parts}' if parts else ''} in {seconds:.1f} s"

@@ -1,0 +1,66 @@
+"""`tally check`: all findings about a project, as a compiler would print them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tallystick.cli.options import FormatOption, new_app
+from tallystick.cli.output import Format, note, write_line, write_rows
+from tallystick.cli.project import find_root
+from tallystick.definitions.diagnostics import Diagnostic, Severity
+
+KEYS = ("code", "severity", "file", "line", "column", "message", "hint")
+
+app = new_app()
+
+
+@app.command()
+def check(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="DIR", help="Project folder; by default the nearest one upwards with a tally.toml."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Read files only; do not ask the warehouse for its tables and columns.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Count warnings as findings, too.")] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Report everything that is wrong with a project, with file:line:column.
+
+    Ends with 0 if there are no errors, with 1 if there are, and with 2 if the folder is not a project.
+    """
+    from tallystick.service.workspace import load
+
+    workspace = load(find_root(folder))
+    try:
+        findings = workspace.check(offline=offline)
+        metrics = len(workspace.metrics)
+    finally:
+        workspace.close()
+    if form is Format.TABLE:
+        for finding in findings:
+            write_line(str(finding))
+    else:
+        write_rows([finding.as_dict() for finding in findings], KEYS, form)
+    note(summary(findings, metrics))
+    if any(counts(finding, strict=strict) for finding in findings):
+        raise typer.Exit(1)
+
+
+def counts(finding: Diagnostic, *, strict: bool) -> bool:
+    """Tell whether a finding makes the check fail."""
+    return finding.severity is Severity.ERROR or (strict and finding.severity is Severity.WARNING)
+
+
+def summary(findings: Sequence[Diagnostic], metrics: int) -> str:
+    """Say in one line how many findings of each severity there are, and how many metrics can be used."""
+    number = Counter(finding.severity for finding in findings)
+    parts = [f"{number[s]} {s}{'' if number[s] == 1 else 's'}" for s in (Severity.ERROR, Severity.WARNING) if number[s]]
+    usable = f"{metrics} {'metric' if metrics == 1 else 'metrics'}"
+    return f"{', '.join(parts) or 'no problems'}; {usable} ready to use"

@@ -1,0 +1,178 @@
+"""`tally show`: everything about one name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tallystick.cli.list import source_of, views_of
+from tallystick.cli.options import FormatOption, ProjectOption, new_app
+from tallystick.cli.output import Format, Row, cell, write_json, write_line, write_rows
+from tallystick.cli.project import opened
+from tallystick.cli.render import write_sql
+from tallystick.definitions.about import About
+from tallystick.definitions.diagnostics import nearest
+from tallystick.definitions.entity import Entity
+from tallystick.definitions.metric import Aggregate, Metric
+from tallystick.definitions.origin import Origin
+from tallystick.definitions.source import Dimension, Segment, Source
+from tallystick.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from tallystick.definitions.project import Project
+    from tallystick.service.workspace import Workspace
+
+app = new_app()
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of a metric, source, entity, segment or dimension.")
+    ],
+    project: ProjectOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show all there is to know about a metric, source or entity: where it is written, what it means, what it becomes.
+
+    Prints one object per thing of that name; a source and a metric may share one.
+    """
+    with opened(project) as workspace:
+        things = [*describe(workspace.project, name), *_metric(workspace, name)]
+        if not things:
+            raise UnknownNameError(
+                f"nothing is called '{name}' here", hint=nearest(name, known_names(workspace.project))
+            )
+    match form:
+        case Format.JSON:
+            write_json(things)
+        case Format.CSV:
+            facts = [{"name": name, "key": key, "value": value} for thing in things for key, value in thing.items()]
+            write_rows(facts, ("name", "key", "value"), form)
+        case Format.TABLE:
+            for thing in things:
+                _write_sheet(thing)
+
+
+def known_names(project: Project) -> list[str]:
+    """Return every name that can be shown."""
+    return [*project.metrics, *project.sources, *project.entities, *project.segments, *project.dimensions]
+
+
+def describe(project: Project, name: str) -> Iterator[Row]:
+    """Describe what a project defines under a name, apart from metrics."""
+    if source := project.sources.get(name):
+        yield _sheet("source", source.name, source.about, source.origin, _source(source, project))
+    if entity := project.entities.get(name):
+        yield _sheet("entity", entity.name, entity.about, entity.origin, _entity(entity, project))
+    if segment := project.segments.get(name):
+        yield _sheet(segment.kind, segment.name, segment.about, segment.origin, _segment(segment))
+    if dimension := project.dimensions.get(name):
+        yield _sheet("dimension", dimension.name, dimension.about, dimension.origin, _dimension(dimension))
+
+
+def _metric(workspace: Workspace, name: str) -> Iterator[Row]:
+    metric = workspace.metrics.get(name)
+    if metric is None:
+        return
+    models = [model.name for model in workspace.models(name)]
+    facts = {
+        "kind": metric.kind,
+        "source": source_of(metric),
+        "definition": definition_of(metric),
+        "where": list(metric.definition.where) if isinstance(metric.definition, Aggregate) else [],
+        "entities": list(metric.views.entities),
+        "views": views_of(metric.views),
+        "by": list(metric.views.by),
+        "used by": sorted(_users(metric, workspace.metrics)),
+        "models": models,
+        "sql": workspace.render(name, model=models[0]) if models else None,
+    }
+    yield _sheet("metric", metric.name, metric.about, metric.origin, facts)
+
+
+def definition_of(metric: Metric) -> str:
+    """Return what a metric is, as it was written."""
+    definition = metric.definition
+    return definition.sql.strip() if hasattr(definition, "sql") else definition.expr
+
+
+def _users(metric: Metric, metrics: Mapping[str, Metric]) -> Iterator[str]:
+    import re
+
+    word = re.compile(rf"\b{re.escape(metric.name)}\b")
+    for other in metrics.values():
+        if other.name != metric.name and other.kind == "derived" and word.search(definition_of(other)):
+            yield other.name
+
+
+def _source(source: Source, project: Project) -> Row:
+    readers = sorted(m.name for m in project.metrics.values() if source_of(m) == source.name)
+    return {
+        "reads": source.table or source.file or source.sql,
+        "time": source.time,
+        "settles after": f"{source.settle_seconds} s" if source.settle_seconds else None,
+        "entities": [f"{entity} = {column}" for entity, column in source.entities.items()],
+        "filters": [f"{name}: {condition}" for name, condition in source.filters.items()],
+        "columns": list(source.columns),
+        "metrics": readers,
+    }
+
+
+def _entity(entity: Entity, project: Project) -> Row:
+    return {
+        "key": entity.key,
+        "rolls up to": [f"{edge.parent} through {edge.through}" for edge in entity.rolls_up_to],
+        "sources": sorted(s.name for s in project.sources.values() if entity.name in s.entities),
+        "metrics": sorted(m.name for m in project.metrics.values() if entity.name in m.views.entities),
+    }
+
+
+def _segment(segment: Segment) -> Row:
+    return {"source": segment.source, "where": segment.where}
+
+
+def _dimension(dimension: Dimension) -> Row:
+    return {"source": dimension.source, "definition": dimension.sql}
+
+
+def _sheet(type_: str, name: str, about: About, origin: Origin, facts: Row) -> Row:
+    return {
+        "name": name,
+        "type": type_,
+        "file": origin.location.file,
+        "line": origin.location.line,
+        "friendly_name": about.friendly_name,
+        "description": about.description,
+        "owners": list(about.owners),
+        "tags": list(about.tags),
+        "unit": about.unit,
+        "direction": about.direction,
+        "level": about.level,
+        "status": about.status,
+        **{key.replace(" ", "_"): value for key, value in facts.items()},
+    }
+
+
+_HEADING = ("name", "type", "file", "line", "description", "sql")
+
+
+def _write_sheet(thing: Row) -> None:
+    place = f"{thing['file']}:{thing['line']}" if thing.get("file") else ""
+    write_line(f"{thing['name']}  {thing['type']}  {place}".rstrip())
+    if thing.get("description"):
+        write_line(str(thing["description"]).strip())
+    write_line()
+    facts = {key.replace("_", " "): value for key, value in thing.items() if key not in _HEADING and value}
+    width = max(map(len, facts), default=0)
+    for key, value in facts.items():
+        lines = value.splitlines() if isinstance(value, str) else [cell(value)]
+        if key == "models" and isinstance(value, list):
+            lines = [str(len(value)), *value]
+        for label, line in zip([key, *[""] * len(lines)], lines, strict=False):
+            write_line(f"  {label.ljust(width)}  {line}")
+    if thing.get("sql"):
+        write_line()
+        write_sql(str(thing["sql"]))
