@@ -33,7 +33,10 @@ def build(
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Write models into the warehouse, incrementally: only what is new, changed or may still have changed."""
+    """Write models into the warehouse, incrementally.
+
+    A second run does only what is new, changed, or may still have changed.
+    """
     with opened(project) as workspace, progress_bar() as progress:
         report = workspace.build(select=tuple(select or ()), start=start, end=end, progress=progress)
     rows = [{"name": m.name, "action": m.action, "rows": m.rows, "seconds": round(m.seconds, 3)} for m in report.models]

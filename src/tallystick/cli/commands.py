@@ -26,11 +26,11 @@ COMMANDS = {
     "demo": Entry("tallystick.cli.demo", "Build the bundled project of real data and show its metrics."),
     "init": Entry("tallystick.cli.init", "Write a new project, or one guessed from a Parquet or CSV file."),
     "check": Entry("tallystick.cli.check", "Report everything that is wrong with a project, with file:line:column."),
-    "list": Entry("tallystick.cli.list", "List the metrics of a project."),
-    "show": Entry("tallystick.cli.show", "Show all there is to know about a metric, source or entity."),
-    "models": Entry("tallystick.cli.models", "List the models a project compiles to."),
-    "render": Entry("tallystick.cli.render", "Print the SQL of a metric."),
-    "query": Entry("tallystick.cli.query", "Compute a metric and print its values."),
+    "list": Entry("tallystick.cli.list", "List the metrics of a project, one per line."),
+    "show": Entry("tallystick.cli.show", "Show where a name is defined, what it means and what it becomes."),
+    "models": Entry("tallystick.cli.models", "List the models a project compiles to, by name."),
+    "render": Entry("tallystick.cli.render", "Print the SQL of a metric, in any dialect."),
+    "query": Entry("tallystick.cli.query", "Compute a metric from the rows of its source and print its values."),
     "build": Entry("tallystick.cli.build", "Write models into the warehouse, incrementally."),
 }
 

@@ -14,7 +14,7 @@ app = new_app()
 
 @app.command("list")
 def list_metrics(project: ProjectOption = None, form: FormatOption = Format.TABLE) -> None:
-    """List the metrics of a project: kind, source, entities, views, owner and what each means."""
+    """List the metrics of a project, one per line."""
     with opened(project) as workspace:
         rows = [describe(metric) for metric in workspace.metrics.values()]
     write_rows(rows, COLUMNS, form)

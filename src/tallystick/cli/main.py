@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         outcome = get_command(app).main(list(arguments), prog_name="tally", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # Typer's only exit of its own is the one for a broken pipe
         _silence_stdout()
         return BROKEN_PIPE
     except TallystickError as error:

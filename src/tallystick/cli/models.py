@@ -19,7 +19,10 @@ def models(
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """List the models a project compiles to: one per metric, entity and time view."""
+    """List the models a project compiles to, by name.
+
+    There is one per metric, entity and time view.
+    """
     with opened(project) as workspace:
         rows = [
             {"name": m.name, "metric": m.metric, "entity": m.entity, "view": m.time.suffix, "by": m.by}

@@ -46,7 +46,10 @@ def render(
     end: EndOption = None,
     project: ProjectOption = None,
 ) -> None:
-    """Print the SQL of a metric; nothing is run."""
+    """Print the SQL of a metric, in any dialect.
+
+    Nothing is run. Without --full, dates stay placeholders.
+    """
     with opened(project) as workspace:
         sql = workspace.render(
             metric,

@@ -35,7 +35,7 @@ def show(
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Show all there is to know about a metric, source or entity: where it is written, what it means, what it becomes.
+    """Show where a name is defined, what it means and what it becomes.
 
     Prints one object per thing of that name; a source and a metric may share one.
     """
