@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from sqlglot import exp
 
 NUMBERS = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|REAL|DECIMAL.*|NUMERIC.*)$")
 MOMENTS = re.compile(r"(DATE|TIMESTAMP.*|DATETIME.*)$")
@@ -33,12 +34,11 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class GuessedMetric:
-    """A suggestion: a name, an expression, what it means, and whether it reads rows or other metrics."""
+    """A suggestion: a name, an expression over the rows of the source, and what it means."""
 
     name: str
     expr: str
     description: str
-    is_derived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def guess(name: str, columns: Sequence[Profile]) -> Guess:
     entities = tuple({_thing(c.name): c.name for c in keys}.items())
     numbers = tuple(c.name for c in columns if NUMBERS.match(c.type) and c not in keys and not _is_key(c))
     dimensions = tuple(c.name for c in columns if c not in keys and _is_dimension(c))
-    metrics = _metrics(name, entities, numbers, dimensions, time)
+    metrics = _metrics(name, entities, numbers, columns)
     return Guess(name, time, entities, numbers, dimensions, metrics)
 
 
@@ -83,9 +83,7 @@ def _time(columns: Sequence[Profile]) -> Profile | None:
 
 
 def _thing(column: str) -> str:
-    match = _KEY.match(identifier(column))
-    assert match is not None
-    return match["thing"]
+    return _KEY.sub(r"\g<thing>", identifier(column))
 
 
 def _is_key(column: Profile) -> bool:
@@ -102,50 +100,25 @@ def _metrics(
     name: str,
     entities: tuple[tuple[str, str], ...],
     numbers: tuple[str, ...],
-    dimensions: tuple[str, ...],
-    time: Profile | None,
+    columns: Sequence[Profile],
 ) -> tuple[GuessedMetric, ...]:
-    """Return the number of rows, then the best two of what else the columns allow."""
-    count = GuessedMetric(name if name not in dict(entities) else f"{name}_rows", "count(*)", f"Number of {name}.")
-    candidates = [*_candidates(name, entities, numbers, dimensions, time), *_last_resorts(count)]
-    unique = {metric.name: metric for metric in reversed([count, *candidates])}
-    ordered = [count, *(metric for metric in candidates if unique[metric.name] is metric and metric.name != count.name)]
-    return tuple(ordered[:3])
+    """Return three metrics: how many rows there are, then the best two of what the columns allow."""
+    ideas = (
+        GuessedMetric(name, "count(*)", f"Number of rows of {name}."),
+        *(_distinct(f"active_{thing}s", column) for thing, column in entities[:1]),
+        *(GuessedMetric(f"total_{identifier(c)}", f"sum({quoted(c)})", f"Sum of {c}.") for c in numbers[:1]),
+        *(GuessedMetric(f"average_{identifier(c)}", f"avg({quoted(c)})", f"Mean of {c}.") for c in numbers),
+        *(_distinct(f"different_{identifier(c.name)}", c.name) for c in columns),
+        *(GuessedMetric(f"filled_{identifier(c.name)}", f"count({quoted(c.name)})", "") for c in columns),
+    )
+    first_of_each_name = {idea.name: idea for idea in reversed(ideas)}
+    return tuple(idea for idea in ideas if first_of_each_name[idea.name] is idea)[:3]
 
 
-def _candidates(
-    name: str,
-    entities: tuple[tuple[str, str], ...],
-    numbers: tuple[str, ...],
-    dimensions: tuple[str, ...],
-    time: Profile | None,
-) -> Iterator[GuessedMetric]:
-    for thing, column in entities[:1]:
-        text = f"Different {thing}s with at least one row."
-        yield GuessedMetric(f"active_{thing}s", f"count(distinct {quoted(column)})", text)
-    for column in numbers[:1]:
-        yield GuessedMetric(f"total_{identifier(column)}", f"sum({quoted(column)})", f"Sum of {column}.")
-    for column in numbers[:1]:
-        yield GuessedMetric(f"average_{identifier(column)}", f"avg({quoted(column)})", f"Mean of {column}.")
-    for thing, _ in entities[:1]:
-        yield GuessedMetric(f"{name}_per_{thing}", f"{name} / active_{thing}s", f"{name} per {thing}.", is_derived=True)
-    for column in dimensions[:2]:
-        plain = identifier(column)
-        yield GuessedMetric(f"different_{plain}", f"count(distinct {quoted(column)})", f"Different values of {column}.")
-    if time is not None:
-        yield GuessedMetric(f"last_{identifier(time.name)}_day", f"count(distinct cast({quoted(time.name)} as date))", "")
-
-
-def _last_resorts(count: GuessedMetric) -> Iterator[GuessedMetric]:
-    yield GuessedMetric(f"{count.name}_in_thousands", f"{count.name} / 1000", "The same in thousands.", is_derived=True)
-    yield GuessedMetric(f"{count.name}_in_millions", f"{count.name} / 1000000", "The same in millions.", is_derived=True)
+def _distinct(name: str, column: str) -> GuessedMetric:
+    return GuessedMetric(name, f"count(distinct {quoted(column)})", f"Number of different values of {column}.")
 
 
 def quoted(column: str) -> str:
     """Return a column's name as SQL."""
-    return column if re.fullmatch(r"[a-z_][a-z0-9_]*", column) else '"' + column.replace('"', '""') + '"'
-
-
-def text(value: str) -> str:
-    """Return a TOML string."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return exp.to_identifier(column).sql("duckdb")
