@@ -14,12 +14,14 @@ SAMPLED_ROWS = 200_000
 """Guessing looks at no more rows than this, so that a large file is read as quickly as a small one."""
 
 _SETTINGS = """\
-# {name}: what holds for the whole project. `tally check` reports mistakes with file, line and column.
+# What holds for the whole project. `tally check` reports mistakes with file, line and column.
+
+[project]
 name = "{name}"
 # time_zone = "Europe/Berlin"   # days start at midnight here; UTC unless written
 # week_start = "sunday"         # weeks start on Monday unless written
 
-[warehouses.default]
+[warehouse]
 engine = "duckdb"
 path = "warehouse.duckdb"       # built models are written here; safe to delete, `tally build` makes it again
 """
@@ -170,11 +172,11 @@ def _source(found: Guess, file: str) -> str:
         f"file = {_text(file)}",
     ]
     if found.time is not None:
-        lines.append(f"time = {_text(found.time.name)}")
+        lines.append(f"time = {_text(quoted(found.time.name))}")
         if found.time.type == "DATE":
             lines.append("date = true")
     if found.entities:
-        keys = ", ".join(f"{thing} = {_text(column)}" for thing, column in found.entities)
+        keys = ", ".join(f"{thing} = {_text(quoted(column))}" for thing, column in found.entities)
         lines.append(f"entities = {{ {keys} }}")
     dimensions = [f"{identifier(c)} = {_text(quoted(c))}" for c in found.dimensions]
     if dimensions:
