@@ -1,0 +1,1 @@
+"""The bundled project: real data, definitions as TOML and as SQL."""
