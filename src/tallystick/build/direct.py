@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from sqlglot import exp
 
 from tallystick.build import state
+from tallystick.build.extent import first_instant
 from tallystick.build.state import BuiltState
 from tallystick.compiler.aggregate_model import BUCKET, N
-from tallystick.compiler.extent import first_instant
 from tallystick.compiler.lower import lower
 from tallystick.compiler.model import Model
 from tallystick.compiler.span import Span

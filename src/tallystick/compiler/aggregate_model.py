@@ -194,7 +194,9 @@ def _balances(source: Input, rows: exp.Select, head: list[exp.Expression]) -> ex
     for measure in expression.measures:
         if measure.key is not None:
             pick = portable.arg_max if measure.is_last else portable.arg_min
-            inner.append(pick(source.scope.bind(measure.key), source.scope.time(), source.dialect).as_(measure.name))
+            balance = source.scope.bind(measure.key)
+            moment = _tie_break(source.scope.time(), balance, source.dialect)
+            inner.append(pick(balance, moment, source.dialect).as_(measure.name))
             merged[measure.name] = exp.Sum(this=exp.column(measure.name))
         else:
             inner += [source.scope.bind(part.accumulate).as_(part.name) for part in measure.components]
@@ -204,6 +206,13 @@ def _balances(source: Input, rows: exp.Select, head: list[exp.Expression]) -> ex
     names = [BUCKET, *source.names]
     outer = exp.select(*(exp.column(name) for name in names), *outputs(expression, merged, sum_of_counts(N)))
     return group_by_head(outer.from_(per_unit.subquery("units")), len(names))
+
+
+def _tie_break(time: exp.Expression, balance: exp.Expression, dialect: str) -> exp.Expression:
+    """Order rows of the same instant by the balance itself, so that the answer is the same every time."""
+    if dialect not in ("duckdb", "clickhouse"):
+        return time
+    return exp.Tuple(expressions=[time, balance.copy()])
 
 
 def merge_component(part: Component, table: str | None = None) -> exp.Expression:

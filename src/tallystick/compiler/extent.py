@@ -1,43 +1,15 @@
-"""How far back the rows of a model reach."""
+"""How far back the rows of a source reach."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, date, datetime
-
-import pyarrow as pa
 from sqlglot import exp
 
-from tallystick.compiler.formula_model import operands
-from tallystick.compiler.model import Model
 from tallystick.compiler.relations import scope
-from tallystick.definitions.metric import Aggregate
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
-from tallystick.sql.calendar import Calendar, start_of_day
 
 
 def first_row(source: Source, project: Project, dialect: str) -> exp.Select:
     """Return the query for the earliest time in a source."""
     rows = scope(source, project, dialect)
     return exp.select(exp.Min(this=rows.time()).as_("first")).from_(rows.relation())
-
-
-def first_instant(run: Callable[[str], pa.Table], project: Project, model: Model, dialect: str) -> datetime | None:
-    """Return the earliest instant (UTC) in the sources of a model, or None where they are empty."""
-    found: list[datetime] = []
-    for name in operands(project.metrics[model.metric], project.metrics, project.dialect):
-        definition = project.metrics[name].definition
-        if isinstance(definition, Aggregate) and project.sources[definition.source].time is not None:
-            source = project.sources[definition.source]
-            value = run(first_row(source, project, dialect).sql(dialect)).column("first")[0].as_py()
-            if value is not None:
-                found.append(_instant(value, source, project))
-    return min(found, default=None)
-
-
-def _instant(value: date | datetime, source: Source, project: Project) -> datetime:
-    calendar = Calendar(source.time_zone or project.settings.time_zone, project.settings.week_start)
-    if source.time_is_date or not isinstance(value, datetime):
-        return start_of_day(value.date() if isinstance(value, datetime) else value, calendar)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

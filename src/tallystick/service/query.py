@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 from sqlglot import exp
 
+from tallystick.build.extent import first_instant
 from tallystick.compiler.aggregate_model import BUCKET
-from tallystick.compiler.extent import first_instant
 from tallystick.compiler.lower import lower, to_text
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.plan import find_metric, find_model, metric_models, plan, time_views

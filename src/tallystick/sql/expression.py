@@ -309,11 +309,12 @@ def _variance(name: str, call: exp.Expression, condition: exp.Expression | None)
         Component(f"{name}_1", _filtered(exp.Sum(this=value), condition), Merge.SUM),
         Component(f"{name}_2", _filtered(exp.Sum(this=square), condition), Merge.SUM),
     )
-    population = isinstance(call, (exp.VariancePop, exp.StddevPop))
+    freedom = 0 if isinstance(call, (exp.VariancePop, exp.StddevPop)) else 1
     n, total, squares = (part.name for part in parts)
-    spread = f"GREATEST({squares} - {total} * {total} / NULLIF({n}, 0), 0) / NULLIF({n} - {0 if population else 1}, 0)"
+    spread = f"GREATEST({squares} - {total} * {total} / {n}, 0) / ({n} - {freedom})"
     is_deviation = isinstance(call, (exp.Stddev, exp.StddevPop, exp.StddevSamp))
-    combine = sqlglot.parse_one(f"SQRT({spread})" if is_deviation else spread, dialect="duckdb")
+    value = f"SQRT({spread})" if is_deviation else spread
+    combine = sqlglot.parse_one(f"CASE WHEN {n} > {freedom} THEN {value} END", dialect="duckdb")
     return Measure(name, MeasureClass.ALGEBRAIC, _filtered(call.copy(), condition), parts, combine)
 
 
