@@ -30,7 +30,7 @@ def _last(rows: list[Row]) -> Any:
     for row in rows:
         if row["x"] is not None:
             key = (row["artifact_id"], row["user_id"])
-            latest[key] = max(latest.get(key, (datetime.min, 0)), (row["time"], row["x"]))
+            latest[key] = max(latest.get(key, (row["time"], row["x"])), (row["time"], row["x"]))
     return _or_none(sum, [x for _, x in latest.values()])
 
 

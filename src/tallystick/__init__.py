@@ -11,9 +11,9 @@ __version__ = "0.1.0"
 __all__ = ["Workspace", "__version__", "load"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module's own names, loaded when first used
+def __getattr__(name: str) -> Any:
     if name in ("Workspace", "load"):
-        from tallystick.service import workspace  # noqa: PLC0415 - keeps `import tallystick` cheap
+        from tallystick.service import workspace
 
         return getattr(workspace, name)
     raise AttributeError(f"module 'tallystick' has no attribute '{name}'")

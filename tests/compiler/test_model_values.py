@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from naive import STATISTICS, World, model_values
 
+from naive import STATISTICS, World, model_values
 from tallystick.compiler.lower import lower, to_text
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.span import Span
@@ -47,7 +47,9 @@ ROWS = st.lists(
 )  # fmt: skip
 PROJECTS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("pq")), max_size=6)
 COLLECTIONS = st.lists(st.tuples(st.sampled_from("pq"), st.sampled_from("yz")), max_size=4)
-CALENDARS = st.sampled_from([Calendar(), Calendar(week_start=7), Calendar("Europe/Berlin"), Calendar("Asia/Kathmandu", 7)])
+CALENDARS = st.sampled_from(
+    [Calendar(), Calendar(week_start=7), Calendar("Europe/Berlin"), Calendar("Asia/Kathmandu", 7)]
+)
 WORLDS = st.builds(World, ROWS, PROJECTS, COLLECTIONS)
 
 
@@ -119,7 +121,9 @@ def test_direct_query_equals_plain_python(engine, expr, world, calendar, entity,
     metric = Metric(name="m", definition=Aggregate(source="events", expr=expr))
     model = Model("m", entity, time, by)
     fill(engine, world)
-    expected = model_values(model, STATISTICS[expr], within(model, world, calendar), calendar, local_date(BEGIN, calendar), END)
+    expected = model_values(
+        model, STATISTICS[expr], within(model, world, calendar), calendar, local_date(BEGIN, calendar), END
+    )
     assert computed(engine, project({"m": metric}, calendar), model, calendar) == pytest.approx(expected)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlglot import exp
 
@@ -58,12 +58,14 @@ def create(engine: Engine, project: Project, target: Target, now: datetime) -> B
         return record(engine, target, start, now)
 
 
-def refresh(engine: Engine, project: Project, target: Target, old: BuiltState, since: datetime, now: datetime) -> BuiltState:
+def refresh(
+    engine: Engine, project: Project, target: Target, old: BuiltState, since: datetime, now: datetime
+) -> BuiltState:
     """Recompute the buckets from `since` on, in one transaction with the state."""
     name = state.table(engine, target.model.name)
     query = model_query(engine, project, target.model, Span(since, target.end, calendar(project)))
     with engine.transaction():
-        engine.execute(f"DELETE FROM {name} WHERE {_from_bucket(target.model, since, project, engine.dialect)}")  # noqa: S608
+        engine.execute(f"DELETE FROM {name} WHERE {_from_bucket(target.model, since, project, engine.dialect)}")
         engine.execute(f"INSERT INTO {name} {query}")
         return record(engine, target, old.covered_start, now)
 
@@ -87,7 +89,7 @@ def _from_bucket(model: Model, since: datetime, project: Project, dialect: str) 
 def record(engine: Engine, target: Target, start: datetime | None, now: datetime, storage: str = DENSE) -> BuiltState:
     """Write the state of a model whose rows were just written."""
     name = state.table(engine, target.model.name)
-    rows = engine.run(f"SELECT COUNT(*) AS n FROM {name}").to_pylist()[0]["n"] if storage == DENSE else 0  # noqa: S608
+    rows = engine.run(f"SELECT COUNT(*) AS n FROM {name}").to_pylist()[0]["n"] if storage == DENSE else 0
     found = BuiltState(
         model=target.model.name,
         metric=target.model.metric,

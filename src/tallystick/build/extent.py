@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
-from tallystick.compiler.formula_model import operands
+
 from tallystick.compiler.extent import first_row
+from tallystick.compiler.formula_model import operands
 from tallystick.compiler.model import Model
 from tallystick.definitions.metric import Aggregate
 from tallystick.definitions.project import Project

@@ -34,12 +34,14 @@ class BuiltState:
 def prepare(engine: Engine) -> None:
     """Create the state tables where they are missing."""
     engine.execute(f"CREATE TABLE IF NOT EXISTS {table(engine, TABLE)} ({_COLUMNS})")
-    engine.execute(f"CREATE TABLE IF NOT EXISTS {table(engine, HISTORY)} ({_COLUMNS}, relation VARCHAR, retired_at TIMESTAMP)")
+    engine.execute(
+        f"CREATE TABLE IF NOT EXISTS {table(engine, HISTORY)} ({_COLUMNS}, relation VARCHAR, retired_at TIMESTAMP)"
+    )
 
 
 def read(engine: Engine) -> dict[str, BuiltState]:
     """Return the state of every built model by name."""
-    rows = engine.run(f"SELECT * FROM {table(engine, TABLE)}").to_pylist()  # noqa: S608 - our own table
+    rows = engine.run(f"SELECT * FROM {table(engine, TABLE)}").to_pylist()
     return {row["model"]: BuiltState(**{**row, **_instants(row)}) for row in rows}
 
 
@@ -56,18 +58,18 @@ def write(engine: Engine, state: BuiltState) -> None:
         str(state.row_count),
         _instant(state.built_at),
     ]
-    engine.execute(f"INSERT INTO {table(engine, TABLE)} VALUES ({', '.join(values)})")  # noqa: S608 - literals are quoted
+    engine.execute(f"INSERT INTO {table(engine, TABLE)} VALUES ({', '.join(values)})")
 
 
 def forget(engine: Engine, model: str) -> None:
     """Remove the state of a model."""
-    engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model = {_text(model)}")  # noqa: S608 - literal is quoted
+    engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model = {_text(model)}")
 
 
 def retire(engine: Engine, state: BuiltState, relation: str, now: datetime) -> None:
     """Record that a model's rows of an older definition are kept under another name."""
     engine.execute(
-        f"INSERT INTO {table(engine, HISTORY)} SELECT *, {_text(relation)}, {_instant(now)} "  # noqa: S608 - literals are quoted
+        f"INSERT INTO {table(engine, HISTORY)} SELECT *, {_text(relation)}, {_instant(now)} "
         f"FROM {table(engine, TABLE)} WHERE model = {_text(state.model)}"
     )
 

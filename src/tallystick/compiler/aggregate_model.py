@@ -100,10 +100,7 @@ def aggregate_model(source: Input, project: Project, span: Span) -> exp.Select:
     view, span = source.model.time, span.on(source.calendar)
     if view.window is not None:
         return _rolling(source, project, span)
-    if view.grain is not None:
-        bucket = source.bucket(view.grain)
-    else:
-        bucket = span.sample_day(source.dialect)
+    bucket = span.sample_day(source.dialect) if view.grain is None else source.bucket(view.grain)
     rows = _rows(source, project, span)
     return _finish(source, rows, bucket)
 
@@ -125,7 +122,9 @@ def outputs(expression: MetricExpression, values: dict[str, exp.Expression], n: 
     found = [substitute(expression.combine, values).as_(VALUE)]
     ratio = expression.ratio()
     if ratio is not None:
-        found += [substitute(side, values).as_(name) for side, name in zip(ratio, (NUMERATOR, DENOMINATOR), strict=True)]
+        found += [
+            substitute(side, values).as_(name) for side, name in zip(ratio, (NUMERATOR, DENOMINATOR), strict=True)
+        ]
     return [*found, n.as_(N)]
 
 
@@ -188,7 +187,10 @@ def _join_membership(query: exp.Select, source: Input, project: Project) -> exp.
 def _balances(source: Input, rows: exp.Select, head: list[exp.Expression]) -> exp.Select:
     """Take first or last values per unit of the source, then add them up over units (semi-additive, DESIGN §2)."""
     expression = source.expression
-    units = [source.scope.parse(column).as_(f"unit_{index}") for index, column in enumerate(source.scope.source.entities.values())]
+    units = [
+        source.scope.parse(column).as_(f"unit_{index}")
+        for index, column in enumerate(source.scope.source.entities.values())
+    ]
     inner: list[exp.Expression] = []
     merged: dict[str, exp.Expression] = {}
     for measure in expression.measures:

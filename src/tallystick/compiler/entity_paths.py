@@ -36,7 +36,9 @@ class Anchor:
         return any(edge.valid_from or edge.valid_to for path in self.paths for edge in path)
 
 
-def paths(entities: Mapping[str, Entity], start: str, target: str, seen: frozenset[str] = frozenset()) -> tuple[Path, ...]:
+def paths(
+    entities: Mapping[str, Entity], start: str, target: str, seen: frozenset[str] = frozenset()
+) -> tuple[Path, ...]:
     """Return every path of roll-ups from one entity to another that visits no entity twice."""
     if start == target:
         return ((),)
@@ -44,9 +46,7 @@ def paths(entities: Mapping[str, Entity], start: str, target: str, seen: frozens
     if entity is None or start in seen:
         return ()
     return tuple(
-        (edge, *rest)
-        for edge in entity.rolls_up_to
-        for rest in paths(entities, edge.parent, target, seen | {start})
+        (edge, *rest) for edge in entity.rolls_up_to for rest in paths(entities, edge.parent, target, seen | {start})
     )
 
 

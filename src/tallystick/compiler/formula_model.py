@@ -7,7 +7,7 @@ from functools import reduce
 
 from sqlglot import exp
 
-from tallystick.compiler.aggregate_model import BUCKET, DENOMINATOR, N, NUMERATOR, VALUE, group_by_head
+from tallystick.compiler.aggregate_model import BUCKET, DENOMINATOR, NUMERATOR, VALUE, N, group_by_head
 from tallystick.definitions.metric import Aggregate, Formula, Metric
 from tallystick.definitions.project import Project
 from tallystick.errors import CompileError
@@ -45,7 +45,7 @@ def formula_model(metric: Metric, project: Project, names: list[str], leaf: Leaf
     """
     dialect = project.dialect
     inputs = [project.metrics[name] for name in operands(metric, project.metrics, dialect)]
-    stacked = _stack(inputs, names, leaf)
+    stacked = _stack(inputs, names)
     keys = [exp.column(name) for name in (BUCKET, *names)]
     folds = [exp.Max(this=exp.column(operand.name)).as_(operand.name) for operand in inputs]
     folded = group_by_head(
@@ -56,7 +56,9 @@ def formula_model(metric: Metric, project: Project, names: list[str], leaf: Leaf
     columns: list[exp.Expression] = [*(key.copy() for key in keys), substitute(tree, values).as_(VALUE)]
     ratio = split_ratio(tree)
     if ratio is not None:
-        columns += [substitute(side, values).as_(name) for side, name in zip(ratio, (NUMERATOR, DENOMINATOR), strict=True)]
+        columns += [
+            substitute(side, values).as_(name) for side, name in zip(ratio, (NUMERATOR, DENOMINATOR), strict=True)
+        ]
     columns.append(exp.cast(exp.column(N), "bigint").as_(N))
     query = exp.select(*columns).from_("folded")
     for operand in inputs:
@@ -68,7 +70,7 @@ def _cte_name(metric: str) -> str:
     return f"{metric}_values"
 
 
-def _stack(inputs: list[Metric], names: list[str], leaf: Leaf) -> exp.Query:
+def _stack(inputs: list[Metric], names: list[str]) -> exp.Query:
     arms: list[exp.Query] = []
     for operand in inputs:
         head = [exp.column(name) for name in (BUCKET, *names)]

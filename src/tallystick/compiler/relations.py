@@ -123,5 +123,7 @@ def _nested_field(column: exp.Column, alias: str) -> exp.Column:
 
 def scope(source: Source, project: Project, dialect: str) -> Scope:
     """Return the scope of a source with the project's dimensions on it."""
-    named = {dimension.name: dimension.sql for dimension in project.dimensions.values() if dimension.source == source.name}
+    named = {
+        dimension.name: dimension.sql for dimension in project.dimensions.values() if dimension.source == source.name
+    }
     return Scope(source, source.name, project.dialect, dialect, named)

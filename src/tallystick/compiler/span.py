@@ -53,8 +53,10 @@ class Span:
 
     def sample_day(self, dialect: str) -> exp.Expression:
         """Return the sample date of an all-time value."""
-        return buckets.add_days(self.end_tick(dialect), -1, dialect=dialect) if self.last_day is None else (
-            buckets.date_literal(self.last_day, dialect=dialect)
+        return (
+            buckets.add_days(self.end_tick(dialect), -1, dialect=dialect)
+            if self.last_day is None
+            else (buckets.date_literal(self.last_day, dialect=dialect))
         )
 
     def before_end(self, column: exp.Expression, *, is_date: bool, dialect: str) -> exp.Expression:
@@ -73,9 +75,9 @@ class Span:
         """Return the predicate that keeps rows from the start, or from as far back as a window reaches."""
         if self.is_bound and self.start is None:
             return None
-        return exp.GTE(this=column.copy(), expression=self._lower_bound(is_date, dialect, window))  # noqa: FBT003
+        return exp.GTE(this=column.copy(), expression=self._lower_bound(is_date, dialect, window))
 
-    def _lower_bound(self, is_date: bool, dialect: str, window: Window | None) -> exp.Expression:  # noqa: FBT001
+    def _lower_bound(self, is_date: bool, dialect: str, window: Window | None) -> exp.Expression:
         if self.start is None:
             start = parameter("start")
             return start if window is None else buckets.window_start(self.first_tick(dialect), window, dialect=dialect)

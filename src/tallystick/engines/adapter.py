@@ -35,5 +35,3 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Close the connection."""
-
-

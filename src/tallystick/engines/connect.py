@@ -18,7 +18,7 @@ def connect(project: Project, *, read_only: bool = False) -> Engine:
         raise EngineError(
             f"warehouse '{warehouse.name}' asks for engine '{warehouse.engine}', which is not there", hint="use duckdb"
         )
-    from tallystick.engines.duckdb import DuckDBEngine  # noqa: PLC0415 - drivers load only when a warehouse is opened
+    from tallystick.engines.duckdb import DuckDBEngine
 
     path = warehouse_file(project)
     files = {source.name: _resolve(project, source.file) for source in project.sources.values() if source.file}

@@ -13,7 +13,13 @@ from sqlglot import exp
 
 from tallystick.errors import EngineError, MissingTableError, StorageFullError, WarehouseLockedError
 
-_READERS = {".parquet": "read_parquet", ".csv": "read_csv", ".tsv": "read_csv", ".json": "read_json", ".ndjson": "read_json"}
+_READERS = {
+    ".parquet": "read_parquet",
+    ".csv": "read_csv",
+    ".tsv": "read_csv",
+    ".json": "read_json",
+    ".ndjson": "read_json",
+}
 
 
 class DuckDBEngine:
@@ -35,7 +41,9 @@ class DuckDBEngine:
         if path is not None and not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
         with self._translated():
-            self._connection = duckdb.connect(str(path) if path else ":memory:", read_only=read_only and path is not None)
+            self._connection = duckdb.connect(
+                str(path) if path else ":memory:", read_only=read_only and path is not None
+            )
         self._depth = 0
         try:
             self._prepare(files or {}, read_only=read_only and path is not None)
@@ -123,7 +131,9 @@ class DuckDBEngine:
         with self._translated():
             self._connection.register("incoming_rows", rows)
             try:
-                self._connection.execute(f"CREATE OR REPLACE TABLE {self.qualified(table)} AS SELECT * FROM incoming_rows")
+                self._connection.execute(
+                    f"CREATE OR REPLACE TABLE {self.qualified(table)} AS SELECT * FROM incoming_rows"
+                )
             finally:
                 self._connection.unregister("incoming_rows")
 

@@ -35,9 +35,19 @@ def source_columns(project: Project, engine: Engine) -> tuple[dict[str, Mapping[
         try:
             columns[source.name] = engine.columns(relation)
         except MissingTableError as error:
-            problems.append(diagnose("missing-table", f"source '{source.name}': {error.message}", source.origin.location, hint=error.hint))
+            problems.append(
+                diagnose(
+                    "missing-table", f"source '{source.name}': {error.message}", source.origin.location, hint=error.hint
+                )
+            )
         except EngineError as error:
             problems.append(
-                diagnose("unreadable-source", f"source '{source.name}': {error.message}", source.origin.location, severity=Severity.ERROR, hint=error.hint)
+                diagnose(
+                    "unreadable-source",
+                    f"source '{source.name}': {error.message}",
+                    source.origin.location,
+                    severity=Severity.ERROR,
+                    hint=error.hint,
+                )
             )
     return columns, problems

@@ -135,7 +135,10 @@ def with_state(table: pa.Table, project: Project, model: Model, as_of: datetime)
     """Return the table with a column that says which buckets may still change."""
     buckets = table.column(BUCKET)
     settle = timedelta(seconds=settle_seconds(project, model))
-    states = {bucket: state(bucket_end(bucket, project, model), as_of, settle).value for bucket in buckets.unique().to_pylist()}
+    states = {
+        bucket: state(bucket_end(bucket, project, model), as_of, settle).value
+        for bucket in buckets.unique().to_pylist()
+    }
     return table.append_column(STATE, pa.array([states[bucket] for bucket in buckets.to_pylist()], pa.string()))
 
 
@@ -146,7 +149,7 @@ def settle_seconds(project: Project, model: Model) -> int:
 
 def source_names(project: Project, metric: str) -> tuple[str, ...]:
     """Return the sources a metric is finally computed from."""
-    from tallystick.compiler.formula_model import operands  # noqa: PLC0415
+    from tallystick.compiler.formula_model import operands
 
     found = operands(project.metrics[metric], project.metrics, project.dialect)
     definitions = [project.metrics[name].definition for name in found]

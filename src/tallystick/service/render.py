@@ -23,8 +23,10 @@ def render(project: Project, model: Model, dialect: str, span: Span | None, as_o
 
 def check_dialect(dialect: str) -> None:
     """Raise UsageError unless sqlglot knows the dialect."""
-    from sqlglot.dialects.dialect import Dialects  # noqa: PLC0415 - only where a dialect is named
+    from sqlglot.dialects.dialect import Dialects
 
     known = sorted(item.value for item in Dialects if item.value)
     if dialect not in known:
-        raise UsageError(f"'{dialect}' is not an SQL dialect", hint=nearest(dialect, known) or f"known: {', '.join(known)}")
+        raise UsageError(
+            f"'{dialect}' is not an SQL dialect", hint=nearest(dialect, known) or f"known: {', '.join(known)}"
+        )

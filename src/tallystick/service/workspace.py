@@ -72,7 +72,7 @@ class Workspace:
             return plan(self.project)
         return tuple(metric_models(find_metric(self.project, metric), self.project))
 
-    def render(
+    def render(  # noqa: PLR0913 - the words of the command line
         self,
         metric: str,
         *,
@@ -88,11 +88,13 @@ class Workspace:
         end: Instant | None = None,
     ) -> str:
         """Return the SQL of one model of a metric; with `full`, dates are bound. No connection is made."""
-        chosen = query.choose(self.project, metric, model=model, entity=entity, grain=grain, window=window, all_time=all_time, by=by)
+        chosen = query.choose(
+            self.project, metric, model=model, entity=entity, grain=grain, window=window, all_time=all_time, by=by
+        )
         span = query.span(self.project, chosen, start, end, self.as_of) if full or start or end else None
         return render.render(self.project, chosen, dialect or self.project.warehouse.engine, span, self.as_of)
 
-    def query(
+    def query(  # noqa: PLR0913 - the words of the command line
         self,
         metric: str,
         *,
@@ -113,7 +115,9 @@ class Workspace:
         Columns: bucket, the entity's key, breakdowns, value, numerator and denominator of a quotient, n (rows behind
         the value) and state (`settling` until no more rows can be expected, then `final`).
         """
-        chosen = query.choose(self.project, metric, model=model, entity=entity, grain=grain, window=window, all_time=all_time, by=by)
+        chosen = query.choose(
+            self.project, metric, model=model, entity=entity, grain=grain, window=window, all_time=all_time, by=by
+        )
         conditions = (where,) if isinstance(where, str) else tuple(where or ())
         table = query.run(self._read(), self.project, chosen, conditions, start, end, self.as_of, limit)
         return _as_format(table, format)
@@ -160,11 +164,11 @@ class Workspace:
         return self._engine
 
 
-def _as_format(table: pa.Table, name: str) -> Any:  # noqa: ANN401 - one of three libraries' frames
+def _as_format(table: pa.Table, name: str) -> Any:
     if name == "pandas":
         return table.to_pandas()
     if name == "polars":
-        import polars as pl  # noqa: PLC0415 - an extra
+        import polars as pl
 
         return pl.from_arrow(table)
     return table

@@ -211,9 +211,39 @@ def _parse_scalar(text: str, dialect: str) -> exp.Expression:
 
 
 _DIALECT_AGGREGATES = frozenset(
-    "histogram product entropy kurtosis kurtosis_pop sem geomean geometric_mean mad reservoir_quantile fsum kahan_sum "
-    "sumkahan favg bitstring_agg map_agg regr_r2 list_distinct approx_top_k groupuniqarray grouparray topk uniq "
-    "uniqexact uniqcombined quantiles argmin argmax sumif avgif countif".split()
+    [
+        "histogram",
+        "product",
+        "entropy",
+        "kurtosis",
+        "kurtosis_pop",
+        "sem",
+        "geomean",
+        "geometric_mean",
+        "mad",
+        "reservoir_quantile",
+        "fsum",
+        "kahan_sum",
+        "sumkahan",
+        "favg",
+        "bitstring_agg",
+        "map_agg",
+        "regr_r2",
+        "list_distinct",
+        "approx_top_k",
+        "groupuniqarray",
+        "grouparray",
+        "topk",
+        "uniq",
+        "uniqexact",
+        "uniqcombined",
+        "quantiles",
+        "argmin",
+        "argmax",
+        "sumif",
+        "avgif",
+        "countif",
+    ]
 )
 
 
@@ -325,7 +355,11 @@ def _balance(name: str, call: exp.Expression, condition: exp.Expression | None) 
     if condition is not None:
         value = exp.Case().when(condition.copy(), value)
     return Measure(
-        name, MeasureClass.SEMI_ADDITIVE, _filtered(call.copy(), condition), key=value, is_last=isinstance(call, exp.Last)
+        name,
+        MeasureClass.SEMI_ADDITIVE,
+        _filtered(call.copy(), condition),
+        key=value,
+        is_last=isinstance(call, exp.Last),
     )
 
 
