@@ -39,7 +39,7 @@ class Document:
         keys = self._scanned.keys
         while path and path not in keys:
             path = path[:-1]
-        return self._location(keys[path]) if path else Location(self.file)
+        return self._location(keys[path]) if path else Location(self.file, 1, 1)
 
     def inside(self, path: TomlPath, line: int, column: int) -> Location:
         """Return the place of a line and column (from 1) within the string written at a key."""
@@ -105,6 +105,9 @@ class FileOrigin(Origin):
         """Return the place of a line and column within the text of a field."""
         steps = [int(step) if step.isdigit() else step for step in path.split(".")]
         return self.document.inside((*self.path, *steps), line, column)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.location})"
 
     def __reduce__(self) -> tuple[type[Origin], tuple[Location, Mapping[str, Location]]]:
         return Origin, (self.location, dict(self._fields()))
