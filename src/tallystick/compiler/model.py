@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tallystick.definitions.entity import ALL
+from tallystick.definitions.metric import model_name
 from tallystick.sql.grain import OVER_ALL_TIME, Grain, Window
 
 
@@ -39,9 +40,8 @@ class Model:
 
     @property
     def name(self) -> str:
-        """Return the table name, `{metric}[_by_{dimension}…]_to_{entity}_{suffix}` (spec oso §2)."""
-        by = "".join(f"_by_{dimension}" for dimension in self.by)
-        return f"{self.metric}{by}_to_{self.entity}_{self.time.suffix}"
+        """Return the table name (spec oso §2)."""
+        return model_name(self.metric, self.by, self.entity, self.time.suffix)
 
     @property
     def has_entity(self) -> bool:

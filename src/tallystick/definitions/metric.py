@@ -75,3 +75,9 @@ class Metric:
     def kind(self) -> str:
         """Return `aggregate`, `derived` or `sql`; it follows from the definition and is never written."""
         return {Aggregate: "aggregate", Formula: "derived", SqlQuery: "sql"}[type(self.definition)]
+
+
+def model_name(metric: str, by: tuple[str, ...], entity: str, suffix: str) -> str:
+    """Return the name of a metric's model, `{metric}[_by_{dimension}…]_to_{entity}_{suffix}` (spec oso §2)."""
+    dimensions = "".join(f"_by_{dimension}" for dimension in by)
+    return f"{metric}{dimensions}_to_{entity}_{suffix}"

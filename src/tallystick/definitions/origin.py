@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from tallystick.errors import Location
+from tallystick.errors import Location, TallystickError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +23,24 @@ class Origin:
                 return self.fields[path]
             path = path.rpartition(".")[0]
         return self.location
+
+    def inside(self, path: str, line: int, column: int) -> Location:  # noqa: ARG002 - files that keep text know more
+        """Return the place of a line and column (from 1) within the text of a field, as closely as it is known."""
+        return self.of(path)
+
+
+def place_of(origin: Origin, *paths: str) -> Location:
+    """Return where the first of several fields that is written at all is written, else the definition's place."""
+    for path in paths:
+        at = origin.of(path)
+        if at != origin.location:
+            return at
+    return origin.location
+
+
+def place_in(origin: Origin, error: TallystickError, *paths: str) -> Location:
+    """Return where an error, placed within the text of the first written field, lies in the file."""
+    field = next((path for path in paths if origin.of(path) != origin.location), paths[0])
+    if error.at is not None and error.at.line and error.at.column:
+        return origin.inside(field, error.at.line, error.at.column)
+    return origin.of(field)

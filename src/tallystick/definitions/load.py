@@ -1,0 +1,120 @@
+"""Loading a project: every file of a folder, in a fixed order, into one resolved value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+from tallystick.definitions.document import Document, FileOrigin, parse_toml, read_text
+from tallystick.definitions.drafts import Drafts
+from tallystick.definitions.fields import Fields
+from tallystick.definitions.metric import SqlQuery
+from tallystick.definitions.project import Project
+from tallystick.definitions.query_file import METRICS, QueryFiles
+from tallystick.definitions.read_sql import read_sql
+from tallystick.definitions.read_toml import read_definitions
+from tallystick.definitions.resolve import resolve
+from tallystick.definitions.tally_toml import read_settings, read_warehouses
+from tallystick.errors import ProjectError
+
+SETTINGS = "tally.toml"
+DEFINITIONS = "definitions"
+_REGISTRY = re.compile(r"^\s*(?:from|import)\s+(?:metrics_tools|tallystick\.registry)\b", re.MULTILINE)
+_READER = "tallystick.definitions.read_python"
+
+
+def load(path: Path | str) -> Project:
+    """Load a project from its folder, or from a single TOML file.
+
+    Raise ProjectError where there is nothing to load. Whatever is wrong with a single definition is a finding in
+    `Project.diagnostics`, and only that definition is left out.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ProjectError(f"'{path}' does not exist", hint="give the folder of a project, or start one with: tally init")
+    if path.is_file() and path.suffix != ".toml":
+        raise ProjectError(f"'{path}' is not a project", hint="give a folder or a .toml file")
+    drafts = Drafts()
+    root = path if path.is_dir() else path.parent
+    if path.is_dir():
+        _read_folder(root, drafts)
+    else:
+        _read_file(path, drafts)
+    if drafts.is_empty:
+        raise ProjectError(f"'{path}' defines nothing", hint=_how_to_start(root))
+    return resolve(drafts, root.as_posix())
+
+
+def _read_file(path: Path, drafts: Drafts) -> None:
+    queries = QueryFiles(path.parent)
+    if document := _document(path, path.parent, drafts):
+        _read_settings(document, path.stem, drafts)
+        read_definitions(document, drafts, queries, has_settings=True)
+
+
+def _read_folder(root: Path, drafts: Drafts) -> None:
+    queries = QueryFiles(root)
+    settings = root / SETTINGS
+    document = _document(settings, root, drafts) if settings.exists() else None
+    _read_settings(document or Document(SETTINGS, "", {}), root.resolve().name or "project", drafts)
+    if document:
+        read_definitions(document, drafts, queries, has_settings=True)
+    for path in _files(root / DEFINITIONS, ".toml"):
+        if document := _document(path, root, drafts):
+            read_definitions(document, drafts, queries)
+    _read_registries(root, drafts, queries)
+    for path in _files(root / METRICS, ".sql"):
+        read_sql(path, drafts, queries)
+
+
+def _read_settings(document: Document, name: str, drafts: Drafts) -> None:
+    fields = Fields(document, (), document.data, drafts.findings)
+    drafts.settings = read_settings(fields, name)
+    drafts.settings_origin = FileOrigin(document, ())
+    drafts.warehouses = read_warehouses(fields)
+
+
+def _read_registries(root: Path, drafts: Drafts, queries: QueryFiles) -> None:
+    """Add the metrics of Python registries: modules in the project's folder that import a registry's vocabulary."""
+    for path in _files(root, ".py", deep=False):
+        text = read_text(path, path.name)
+        if not isinstance(text, str) or not _REGISTRY.search(text):
+            continue
+        metrics, findings = import_module(_READER).read_registry(path, root)
+        drafts.findings.extend(findings)
+        for metric in metrics:
+            drafts.add("metric", metric, drafts.metrics)
+            if isinstance(metric.definition, SqlQuery) and metric.definition.ref:
+                queries.referenced.add((root / METRICS / metric.definition.ref).resolve())
+
+
+def _document(path: Path, root: Path, drafts: Drafts) -> Document | None:
+    file = path.relative_to(root).as_posix()
+    found = read_text(path, file)
+    if isinstance(found, str):
+        document = parse_toml(found, file)
+        if isinstance(document, Document):
+            return document
+        drafts.findings.append(document)
+    else:
+        drafts.findings.append(found)
+    return None
+
+
+def _files(folder: Path, suffix: str, *, deep: bool = True) -> Iterator[Path]:
+    """Yield the files below a folder in a fixed order, without hidden ones."""
+    if not folder.is_dir():
+        return
+    found = folder.rglob(f"*{suffix}") if deep else folder.glob(f"*{suffix}")
+    for path in sorted(found, key=lambda file: file.relative_to(folder).parts):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _how_to_start(root: Path) -> str:
+    beside = next((path.name for path in _files(root, ".toml", deep=False) if path.name != SETTINGS), None)
+    if beside is not None:
+        return f"definitions are read from {DEFINITIONS}/: move {beside} there"
+    return f"write {DEFINITIONS}/metrics.toml, or start with: tally init"
