@@ -11,11 +11,10 @@ from typer.core import TyperGroup
 from tallystick.cli.output import Format
 
 
-def new_app(*, cls: type[TyperGroup] | None = None, help: str | None = None) -> typer.Typer:  # noqa: A002 Typer's word
+def new_app(*, cls: type[TyperGroup] | None = None) -> typer.Typer:
     """Return an app with plain, quick help and no tracebacks with local values in them."""
     return typer.Typer(
         cls=cls,
-        help=help,
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
         pretty_exceptions_enable=False,
