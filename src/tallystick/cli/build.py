@@ -24,7 +24,7 @@ def build(
             "--select",
             "-s",
             metavar="NAME",
-            help="Only this metric or model (* matches any text); repeatable.",
+            help="Only this metric or model; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -35,13 +35,18 @@ def build(
 ) -> None:
     """Write models into the warehouse, incrementally.
 
-    A second run does only what is new, changed, or may still have changed.
+    A second run does only what is new, changed, or may still have changed. Ends with 1 if a model failed; the
+    others are built all the same.
     """
     with opened(project) as workspace, progress_bar() as progress:
         report = workspace.build(select=tuple(select or ()), start=start, end=end, progress=progress)
     rows = [{"name": m.name, "action": m.action, "rows": m.rows, "seconds": round(m.seconds, 3)} for m in report.models]
     write_rows(rows, ("name", "action", "rows", "seconds"), form)
-    note(summary((str(m.action) for m in report.models), report.seconds))
+    for model in report.failed:
+        note(f"error: {model.name}: {model.error}")
+    note(summary((str(model.action) for model in report.models), report.seconds))
+    if report.failed:
+        raise typer.Exit(1)
 
 
 def summary(actions: Iterable[str], seconds: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +11,10 @@ from typer.core import TyperGroup
 from tallystick.cli.output import Format
 
 
-def new_app(*, cls: type[TyperGroup] | None = None, help: str | None = None) -> typer.Typer:  # noqa: A002 Typer's word
+def new_app(*, cls: type[TyperGroup] | None = None) -> typer.Typer:
     """Return an app with plain, quick help and no tracebacks with local values in them."""
     return typer.Typer(
         cls=cls,
-        help=help,
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
         pretty_exceptions_enable=False,
@@ -49,10 +47,7 @@ ByOption = Annotated[
     list[str] | None,
     typer.Option("--by", "-b", metavar="DIMENSION", help="Break down by a dimension; repeatable.", show_default=False),
 ]
-_DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 StartOption = Annotated[
-    datetime | None, typer.Option("--start", metavar="DATE", formats=_DATES, help="First moment of the range.")
+    str | None, typer.Option("--start", metavar="DATE", help="First day or moment: 2026-01-31, 2026-01-31T12:00:00Z.")
 ]
-EndOption = Annotated[
-    datetime | None, typer.Option("--end", metavar="DATE", formats=_DATES, help="First moment after the range.")
-]
+EndOption = Annotated[str | None, typer.Option("--end", metavar="DATE", help="First day or moment after the range.")]

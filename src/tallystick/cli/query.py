@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from tallystick.cli.options import (
 )
 from tallystick.cli.output import Format, write_rows
 from tallystick.cli.project import opened
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 app = new_app()
 
@@ -46,7 +49,7 @@ def query(
 ) -> None:
     """Compute a metric from the rows of its source and print its values."""
     with opened(project) as workspace:
-        table = workspace.query(
+        table: pa.Table = workspace.query(
             metric,
             grain=grain,
             window=window,

@@ -55,7 +55,8 @@ class Guess:
 
 def identifier(text: str) -> str:
     """Turn any text into a name that definitions may have."""
-    plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()).strip("_")
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
+    plain = re.sub(r"[^a-z0-9]+", "_", words).strip("_")
     return f"_{plain}" if plain[:1].isdigit() else plain or "rows"
 
 
@@ -106,10 +107,10 @@ def _metrics(
     ideas = (
         GuessedMetric(name, "count(*)", f"Number of rows of {name}."),
         *(_distinct(f"active_{thing}s", column) for thing, column in entities[:1]),
-        *(GuessedMetric(f"total_{identifier(c)}", f"sum({quoted(c)})", f"Sum of {c}.") for c in numbers[:1]),
-        *(GuessedMetric(f"average_{identifier(c)}", f"avg({quoted(c)})", f"Mean of {c}.") for c in numbers),
-        *(_distinct(f"different_{identifier(c.name)}", c.name) for c in columns),
-        *(GuessedMetric(f"filled_{identifier(c.name)}", f"count({quoted(c.name)})", "") for c in columns),
+        *(GuessedMetric(identifier(f"total_{c}"), f"sum({quoted(c)})", f"Sum of {c}.") for c in numbers[:1]),
+        *(GuessedMetric(identifier(f"average_{c}"), f"avg({quoted(c)})", f"Mean of {c}.") for c in numbers),
+        *(_distinct(identifier(f"different_{c.name}"), c.name) for c in columns),
+        *(GuessedMetric(identifier(f"filled_{c.name}"), f"count({quoted(c.name)})", "") for c in columns),
     )
     first_of_each_name = {idea.name: idea for idea in reversed(ideas)}
     return tuple(idea for idea in ideas if first_of_each_name[idea.name] is idea)[:3]

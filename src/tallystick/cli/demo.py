@@ -1,0 +1,138 @@
+"""`tally demo`: real metrics from real data, in one command, offline."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tallystick.cli.options import FormatOption, new_app
+from tallystick.cli.output import Format, Row, note, number, write_line, write_rows
+from tallystick.cli.progress import progress_bar
+from tallystick.cli.sparkline import sparkline
+
+if TYPE_CHECKING:
+    from tallystick.service.demo import Summary
+
+COLUMNS = ("metric", "month", "value", "unit", "before", "change", "history")
+
+app = new_app()
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir",
+            metavar="DIR",
+            help="Where to put the project; by default a folder in your cache.",
+            show_default=False,
+        ),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", envvar="TALLY_DEMO_ONCE", help="End after the summary, as without a terminal.")
+    ] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Build the bundled project of real data and show its metrics.
+
+    The project is copied first, so that you can change it; run the command again to see what your change did.
+    """
+    from tallystick.service import demo as service
+    from tallystick.service.workspace import load
+
+    del once  # there is nothing yet that would go on after the summary
+    started = perf_counter()
+    folder = folder or service.default_folder()
+    service.copy_project(folder)
+    with load(folder) as workspace, progress_bar() as progress:
+        report = workspace.build(progress=progress)
+        summaries = service.summarise(workspace)
+        name, errors = workspace.project.settings.name, len(workspace.project.errors)
+    if form is not Format.TABLE:
+        write_rows([describe(summary) for summary in summaries], COLUMNS, form)
+    else:
+        _write_summary(name, summaries)
+    for model in report.failed:
+        note(f"error: {model.name}: {model.error}")
+    rows = sum(model.rows for model in report.models)
+    _note_end(f"{len(report.models)} models, {rows:,} values, {perf_counter() - started:.1f} s", folder)
+    if report.failed or errors:
+        raise typer.Exit(1)
+
+
+def describe(summary: Summary) -> Row:
+    """Return a summary as a row of plain values."""
+    return {
+        "metric": summary.metric.name,
+        "month": summary.bucket,
+        "value": summary.value,
+        "unit": summary.metric.about.unit,
+        "before": summary.previous,
+        "change": summary.change,
+        "history": list(summary.history),
+    }
+
+
+def _note_end(done: str, folder: Path) -> None:
+    where = shlex.quote(str(folder))
+    note(f"Built {done}. The project is in {where}. Next, try:")
+    for line in (
+        f"cd {where}",
+        "tally list",
+        "tally show commits_per_developer",
+        "tally query active_developers --grain year --entity collection --start 2024-01-01",
+        "tally render active_developers --entity project --window 30 --dialect bigquery",
+    ):
+        note(f"  {line}")
+
+
+def _write_summary(name: str, summaries: Sequence[Summary]) -> None:
+    months = {summary.bucket for summary in summaries if summary.bucket}
+    title = f"{name}, {max(months):%B %Y}: the latest month that is final" if months else name
+    if sys.stdout.isatty():
+        _write_rich(title, summaries)
+        return
+    write_line(title)
+    write_rows([_texts(summary) for summary in summaries], ("metric", "value", "change", "last 24 months"))
+
+
+def _texts(summary: Summary) -> dict[str, object]:
+    change = "" if summary.change is None else f"{summary.change:+.1%}"
+    return {
+        "metric": summary.metric.name,
+        "value": None if summary.value is None else number(round(summary.value, 2)),
+        "change": change or None,
+        "last 24 months": sparkline(summary.history),
+    }
+
+
+def _write_rich(title: str, summaries: Sequence[Summary]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    for column in ("metric", "value", "change", "last 24 months"):
+        table.add_column(column, justify="right" if column in ("value", "change") else "left", no_wrap=True)
+    table.add_column("what it is", style="dim")
+    for summary in summaries:
+        cells = [Text(str(value if value is not None else "-")) for value in _texts(summary).values()]
+        cells[2].stylize(_colour(summary))
+        cells[3].stylize("cyan")
+        table.add_row(*cells, Text((summary.metric.about.description or "").split(".")[0]))
+    Console().print(table)
+
+
+def _colour(summary: Summary) -> str:
+    direction, change = summary.metric.about.direction, summary.change
+    if direction not in ("up", "down") or not change:
+        return ""
+    return "green" if (change > 0) == (direction == "up") else "red"
