@@ -1,0 +1,258 @@
+"""From the base entity to another: where membership is joined into a definition (spec oso §6).
+
+By default membership is joined at the base: every SELECT that reads an event source directly, so that whatever the
+definition computes is computed for the entity itself. Where the text does not allow that, and always in OSO's
+profile, the outermost SELECT that names the key is joined instead, over values of the base entity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import walk_in_scope
+
+from tallystick.compiler.definition_context import DefinitionContext
+from tallystick.compiler.membership import GROUP, MEMBER, VALID_FROM, VALID_TO, has_validity, membership, paths
+from tallystick.definitions.entity import Entity
+from tallystick.errors import CompileError
+from tallystick.sql.macro_calls import arguments_of, macro_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The column to exchange (`old`, as it is called for the base entity) and what to exchange it for."""
+
+    base: Entity
+    entity: Entity
+    old: str
+    new: exp.Identifier
+    alias: str
+
+
+def base_entity(tree: exp.Query, context: DefinitionContext) -> Entity:
+    """Return the entity a definition is written for: the one whose key it names, lowest first.
+
+    Raises CompileError if the project has no entities at all.
+    """
+    if context.base is not None:
+        return context.entities[context.base]
+    if not context.entities:
+        raise CompileError("there are no entities", hint="declare one in [entities]")
+    parents = {edge.parent for entity in context.entities.values() for edge in entity.rolls_up_to}
+    ranked = sorted(context.entities.values(), key=lambda entity: entity.name in parents)
+    named = {column.name.lower() for column in tree.find_all(exp.Column)}
+    return next((e for e in ranked if named & {f"to_{e.name}_id", e.key.lower()}), ranked[0])
+
+
+def join_entity(tree: exp.Query, entity: str, context: DefinitionContext) -> exp.Query:
+    """Rewrite a definition of the base entity for another one, in place; return the tree.
+
+    Raises CompileError if the entity cannot be reached or an event source that is read cannot be joined.
+    """
+    base = base_entity(tree, context)
+    read = [table for table in tree.find_all(exp.Table) if _is_source(table, tree, context)]
+    if entity == base.name:
+        return tree
+    if entity not in context.entities:
+        paths(context.entities, base.name, entity)
+    if not read:
+        return tree
+    target = _target(tree, base, context.entities[entity])
+    selects = list(dict.fromkeys(s for table in read if (s := _reader(table)) is not None))
+    if not context.is_oso and _can_join_base(tree, selects, target):
+        for select in selects:
+            _join(select, target, context)
+        _rename(tree, selects, target)
+        return tree
+    outer = list(_outermost(tree, target, context))
+    for select in outer:
+        _join(select, target, context)
+    if not outer and not context.is_oso:
+        raise _unjoined(read, selects, target)
+    return tree
+
+
+def _target(tree: exp.Query, base: Entity, entity: Entity) -> _Target:
+    prefixed = f"to_{base.name}_id"
+    uses_prefix = any(column.name.lower() == prefixed for column in tree.find_all(exp.Column))
+    old = prefixed if uses_prefix or base.key == prefixed else base.key
+    new = f"to_{entity.name}_id" if old == prefixed else entity.key
+    return _Target(base, entity, old.lower(), exp.to_identifier(new), f"{base.name}_in_{entity.name}")
+
+
+def _is_source(table: exp.Table, tree: exp.Query, context: DefinitionContext) -> bool:
+    return table.name in context.sources and (bool(table.db) or not _is_cte(table, tree))
+
+
+def _is_cte(table: exp.Table, tree: exp.Query) -> bool:
+    return any(cte.alias == table.name for cte in tree.find_all(exp.CTE))
+
+
+def _reader(table: exp.Table) -> exp.Select | None:
+    return table.find_ancestor(exp.Select)
+
+
+def _key(select: exp.Select, target: _Target) -> exp.Column | None:
+    """Return the projection that is the plain key column."""
+    for projection in select.expressions:
+        column = projection.unalias()
+        if isinstance(column, exp.Column) and column.name.lower() == target.old:
+            return column
+    return None
+
+
+def _can_join_base(tree: exp.Query, selects: list[exp.Select], target: _Target) -> bool:
+    """Tell whether every SELECT that reads events names the key and reads nothing that would change with it."""
+    derived = {cte.alias for cte in tree.find_all(exp.CTE)}
+    for select in selects:
+        sources = _sources(select)
+        if _key(select, target) is None:
+            return False
+        if any(isinstance(s, exp.Subquery) or (isinstance(s, exp.Table) and s.name in derived) for s in sources):
+            return False
+    return True
+
+
+def _sources(select: exp.Select) -> list[exp.Expr]:
+    first = select.args.get("from_")
+    return [*([first.this] if first else []), *(join.this for join in select.args.get("joins") or ())]
+
+
+def _outermost(query: exp.Expr, target: _Target, context: DefinitionContext) -> Iterator[exp.Select]:
+    """Yield, from the top down, each SELECT that names the key above an event source; not those inside it."""
+    for select in _selects(query):
+        above = any(_is_source(table, query.root(), context) for table in select.find_all(exp.Table))
+        if above and _key(select, target) is not None:
+            yield select
+        elif above:
+            for inner in _children(select):
+                yield from _outermost(inner, target, context)
+
+
+def _selects(query: exp.Expr) -> Iterator[exp.Select]:
+    if isinstance(query, exp.Select):
+        yield query
+    elif isinstance(query, exp.SetOperation):
+        yield from _selects(query.left)
+        yield from _selects(query.right)
+        with_ = query.args.get("with_")
+        for cte in with_.expressions if with_ else ():
+            yield from _selects(cte.this)
+    elif isinstance(query, (exp.Subquery, exp.Paren)):
+        yield from _selects(query.this)
+
+
+def _children(select: exp.Select) -> Iterator[exp.Expr]:
+    for node in select.find_all(exp.Select, exp.SetOperation):
+        if node is not select and node.find_ancestor(exp.Select) is select:
+            yield node
+
+
+def _join(select: exp.Select, target: _Target, context: DefinitionContext) -> None:
+    key = _key(select, target)
+    if key is None:
+        return
+    key = key.copy()
+    if context.is_oso:
+        new = _join_tables(select, key, target, context)
+    else:
+        new = _join_members(select, key, target, context)
+    _exchange(select, key, new, target, partitions=not context.is_oso)
+
+
+def _join_members(select: exp.Select, key: exp.Column, target: _Target, context: DefinitionContext) -> exp.Column:
+    ways = paths(context.entities, target.base.name, target.entity.name)
+    members = membership(ways, lambda through: _table(through, context)).subquery(target.alias)
+    condition: exp.Expr = key.copy().eq(exp.column(MEMBER, table=target.alias))
+    if has_validity(ways):
+        day = exp.cast(_day(select), "DATE")
+        since, until = (exp.column(name, table=target.alias) for name in (VALID_FROM, VALID_TO))
+        condition = exp.and_(condition, exp.GTE(this=day, expression=since), exp.LT(this=day.copy(), expression=until))
+    select.join(members, on=condition, join_type="inner", copy=False)
+    return exp.column(GROUP, table=target.alias)
+
+
+def _join_tables(select: exp.Select, key: exp.Column, target: _Target, context: DefinitionContext) -> exp.Column:
+    """Join each mapping of the first path as a plain table, as OSO does: a member found twice counts twice."""
+    sources = _sources(select)
+    first = sources[0]
+    if len(sources) == 1:
+        for column in list(walk_in_scope(select)):
+            if isinstance(column, exp.Column) and not column.table and not _names_alias(column, select):
+                column.set("table", exp.to_identifier(first.alias_or_name))
+        key.set("table", exp.to_identifier(first.alias_or_name))
+    previous: exp.Expr = exp.column(exp.to_identifier(key.name), table=first.alias_or_name)
+    for edge in paths(context.entities, target.base.name, target.entity.name)[0]:
+        table = _table(edge.through, context)
+        on = previous.eq(exp.column(edge.child_key, table=table.name))
+        select.join(table, on=on, join_type="inner", copy=False)
+        previous = exp.column(edge.parent_key, table=table.name)
+    return previous
+
+
+def _names_alias(column: exp.Column, select: exp.Select) -> bool:
+    clause = column.find_ancestor(exp.Order, exp.Having, exp.Select)
+    return clause is not select and column.name in {p.alias for p in select.expressions if isinstance(p, exp.Alias)}
+
+
+def _table(through: str, context: DefinitionContext) -> exp.Table:
+    return exp.to_table(context.tables.get(through, through))
+
+
+def _day(select: exp.Select) -> exp.Expr:
+    """Return the column that dates the rows of a SELECT, for membership that depends on the day."""
+    for node in select.find_all(exp.Anonymous):
+        macro = macro_of(node)
+        if macro is not None and macro.name == "metrics_sample_date":
+            return arguments_of(node)["base"].copy()
+    for between in select.find_all(exp.Between):
+        low = macro_of(between.args["low"])
+        if low is not None and low.name == "metrics_start":
+            return between.this.copy()
+    raise CompileError(
+        "membership depends on the day, but this query does not say which column dates its rows",
+        hint="use @metrics_sample_date(column) or column BETWEEN @metrics_start('DATE') AND @metrics_end('DATE')",
+    )
+
+
+def _exchange(select: exp.Select, key: exp.Column, new: exp.Column, target: _Target, *, partitions: bool) -> None:
+    """Put the entity's key where the base entity's stood as output, group key and partition key."""
+    for projection in list(select.expressions):
+        column = projection.unalias()
+        if column == key:
+            name = target.new if projection.alias_or_name.lower() == target.old else projection.args["alias"]
+            projection.replace(exp.alias_(new.copy(), name.copy()))
+    group = select.args.get("group")
+    keys = list(group.expressions) if group else []
+    if partitions:
+        keys += [k for window in select.find_all(exp.Window) for k in window.args.get("partition_by") or ()]
+    for column in keys:
+        if column == key or (isinstance(column, exp.Column) and not column.table and column.name.lower() == target.old):
+            column.replace(new.copy())
+
+
+def _rename(tree: exp.Query, joined: list[exp.Select], target: _Target) -> None:
+    """Call the key by its new name wherever a SELECT reads it from a joined one."""
+    inside = set(map(id, joined))
+    for name in list(tree.find_all(exp.Identifier)):
+        if name.name.lower() != target.old:
+            continue
+        if isinstance(name.parent, (exp.Column, exp.Alias, exp.TableAlias, exp.Join)):
+            select = name.find_ancestor(exp.Select)
+            owner = name.parent.find_ancestor(exp.CTE) if isinstance(name.parent, exp.TableAlias) else None
+            if owner is not None or select is None or id(select) not in inside:
+                name.replace(target.new.copy())
+
+
+def _unjoined(read: list[exp.Table], selects: list[exp.Select], target: _Target) -> CompileError:
+    tables = ", ".join(dict.fromkeys(table.name for table in read))
+    computed = any(p.alias.lower() == target.old for s in selects for p in s.expressions if isinstance(p, exp.Alias))
+    reason = (
+        f"its {target.old} is computed, not a plain column" if computed else f"no SELECT that reads it names {target.old}"
+    )
+    return CompileError(
+        f"{tables} cannot be joined to '{target.entity.name}': {reason}",
+        hint=f"select the column {target.old} of {tables} as it is",
+    )
