@@ -164,13 +164,16 @@ def _join(select: exp.Select, target: _Target, context: DefinitionContext) -> No
 
 def _join_members(select: exp.Select, key: exp.Column, target: _Target, context: DefinitionContext) -> exp.Column:
     ways = paths(context.entities, target.base.name, target.entity.name)
-    members = membership(ways, lambda through: _table(through, context)).subquery(target.alias)
+    renamed = tuple(sorted((e.through, context.tables[e.through]) for w in ways for e in w if e.through in context.tables))
+    members = exp.Subquery(
+        this=membership(ways, renamed).copy(), alias=exp.TableAlias(this=exp.to_identifier(target.alias))
+    )
     condition: exp.Expr = key.copy().eq(exp.column(MEMBER, table=target.alias))
     if has_validity(ways):
         day = exp.cast(_day(select), "DATE")
         since, until = (exp.column(name, table=target.alias) for name in (VALID_FROM, VALID_TO))
         condition = exp.and_(condition, exp.GTE(this=day, expression=since), exp.LT(this=day.copy(), expression=until))
-    select.join(members, on=condition, join_type="inner", copy=False)
+    _add_join(select, members, condition)
     return exp.column(GROUP, table=target.alias)
 
 
@@ -187,9 +190,13 @@ def _join_tables(select: exp.Select, key: exp.Column, target: _Target, context: 
     for edge in paths(context.entities, target.base.name, target.entity.name)[0]:
         table = _table(edge.through, context)
         on = previous.eq(exp.column(edge.child_key, table=table.name))
-        select.join(table, on=on, join_type="inner", copy=False)
+        _add_join(select, table, on)
         previous = exp.column(edge.parent_key, table=table.name)
     return previous
+
+
+def _add_join(select: exp.Select, table: exp.Expr, condition: exp.Expr) -> None:
+    select.append("joins", exp.Join(this=table, on=condition, kind="INNER"))
 
 
 def _names_alias(column: exp.Column, select: exp.Select) -> bool:

@@ -6,7 +6,7 @@ A thing that is reachable by two paths, or listed twice, is a member once (spec 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import pairwise
 
 from sqlglot import exp
@@ -42,9 +42,17 @@ def has_validity(ways: tuple[Path, ...]) -> bool:
     return any(edge.valid_from or edge.valid_to for way in ways for edge in way)
 
 
-def membership(ways: tuple[Path, ...], table: Callable[[str], exp.Table]) -> exp.Query:
-    """Return the query of distinct pairs (`member_key`, `group_key`), with validity merged where there is any."""
-    dated = has_validity(ways)
+@lru_cache(maxsize=256)
+def membership(ways: tuple[Path, ...], tables: tuple[tuple[str, str], ...] = ()) -> exp.Query:
+    """Return the query of distinct pairs (`member_key`, `group_key`), with validity merged where there is any.
+
+    `tables` names the table of each mapping that is known by another name. Copy the result before using it.
+    """
+    dated, names = has_validity(ways), dict(tables)
+
+    def table(through: str) -> exp.Table:
+        return exp.to_table(names.get(through, through))
+
     arms = [_arm(way, table, dated=dated) for way in ways]
     pairs: exp.Query = reduce(lambda a, b: exp.union(a, b, distinct=True), arms[1:], arms[0])
     return _merged(pairs) if dated else pairs

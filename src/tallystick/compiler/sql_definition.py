@@ -83,8 +83,7 @@ def specialise(metric: Metric, model: Model, context: DefinitionContext) -> exp.
     definition = definition_of(metric)
     tree = bound_template(definition.sql, context.dialect_of(definition)).copy()
     values = variables(metric, model)
-    _fill_names(tree, values)
-    _fill_variables(tree, values)
+    _fill(tree, values)
     for node, macro in reversed(list(calls(tree))):
         if not macro.run:
             node.replace(_COMPILED[macro.name](node, metric, model, context))
@@ -138,33 +137,32 @@ def _located(error: _Error, metric: Metric) -> _Error:
     return error
 
 
-def _fill_names(tree: exp.Query, values: Mapping[str, object]) -> None:
-    for name in tree.find_all(exp.Identifier):
-        if "@{" in name.this:
-            name.set("this", fill(name.this, values))
-    for text in list(tree.find_all(exp.National)):
-        if "@{" in text.name:
-            text.replace(exp.Literal.string(fill(text.name, values)))
+def _fill(tree: exp.Query, values: Mapping[str, object]) -> None:
+    """Fill the variables of a model in: in expressions, in names and in `@'…'` strings."""
+    for node in list(tree.walk()):
+        if isinstance(node, exp.Identifier):
+            if "@{" in node.this:
+                node.set("this", fill(node.this, values))
+        elif isinstance(node, exp.National):
+            if "@{" in node.name:
+                node.replace(exp.Literal.string(fill(node.name, values)))
+        elif isinstance(node, exp.Parameter) and node.name.lower() not in RUN_VARIABLES:
+            _fill_variable(node, values)
 
 
-def _fill_variables(tree: exp.Query, values: Mapping[str, object]) -> None:
-    for node in list(tree.find_all(exp.Parameter)):
-        name = node.name.lower()
-        if name in RUN_VARIABLES:
-            continue
-        if name not in values:
-            raise unknown_variable(name, values, location(node))
-        value = values[name]
-        parent = node.parent
-        if isinstance(value, (tuple, list)) and isinstance(parent, exp.In) and node.arg_key == "expressions":
-            position = parent.expressions.index(node)
-            items = list(parent.expressions)
-            items[position : position + 1] = [exp.convert(item) for item in value]
-            parent.set("expressions", items)
-        elif isinstance(value, list):
-            node.replace(exp.convert(tuple(value)))
-        else:
-            node.replace(exp.convert(value))
+def _fill_variable(node: exp.Parameter, values: Mapping[str, object]) -> None:
+    name, parent = node.name.lower(), node.parent
+    if name not in values:
+        raise unknown_variable(name, values, location(node))
+    value = values[name]
+    if not isinstance(value, (tuple, list)):
+        node.replace(exp.convert(value))
+    elif isinstance(parent, exp.In) and node.arg_key == "expressions":
+        items = [exp.convert(item) for item in value]
+        position = parent.expressions.index(node)
+        parent.set("expressions", [*parent.expressions[:position], *items, *parent.expressions[position + 1 :]])
+    else:
+        node.replace(exp.convert(tuple(value)))
 
 
 def _metric_name(node: exp.Anonymous, metric: Metric, model: Model, context: DefinitionContext) -> exp.Expr:

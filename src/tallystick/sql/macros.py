@@ -83,9 +83,16 @@ def parse_template(text: str, dialect: str | None = None) -> exp.Query:
     holder = exp.Tuple(expressions=[statements[0]])
     _substitute(reader, holder)
     tree = holder.expressions[0].pop()
+    _strip(tree)
+    return tree
+
+
+def _strip(tree: exp.Expr) -> None:
+    """Drop comments and the parser's positions (copying them would take most of the time of a copy)."""
     for node in tree.walk():
         node.comments = None
-    return tree
+        if not isinstance(node, (exp.Anonymous, exp.Parameter)):
+            node._meta = None
 
 
 def _tokenize(reader: _Reader) -> list[Token]:
