@@ -1,15 +1,19 @@
-"""What an SQL definition is compiled against: entities, sources, peers, calendar and dialects."""
+"""What SQL definitions are compiled against: a project's entities, sources and peers, and the dialect wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from types import MappingProxyType
 
+from sqlglot import exp
+
+from tallystick.compiler.entity_paths import Path
 from tallystick.compiler.model import TimeView
+from tallystick.compiler.plan import metric_models
 from tallystick.definitions.entity import Entity
 from tallystick.definitions.metric import Metric, SqlQuery
+from tallystick.definitions.project import Project
 from tallystick.sql.calendar import Calendar
 
 OSO = "oso"
@@ -31,40 +35,62 @@ class Peer:
 class DefinitionContext:
     """The surroundings of SQL definitions.
 
-    `sources` are the bare names of the tables that carry the base entity's key (spec oso §1), `tables` the table of
-    each source by name, `schema` the place of the peers' tables, `start` the first day of history, `dialect` the
-    dialect of the SQL that is produced; definitions name their own or use `definition_dialect`.
+    `sources` are the bare names of tables whose rows carry the base entity's key (spec oso §1), `schema` is where
+    the tables of peers are, `dialect` the one SQL is produced in. `memo` holds mappings that were built before.
     """
 
-    entities: Mapping[str, Entity]
-    sources: frozenset[str] = frozenset()
-    tables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    peers: Mapping[str, Peer] = field(default_factory=lambda: MappingProxyType({}))
-    base: str | None = None
-    schema: str | None = None
-    dialect: str = "duckdb"
-    definition_dialect: str | None = None
-    calendar: Calendar = field(default_factory=Calendar)
-    start: date | None = None
-    compat: str | None = None
+    project: Project
+    sources: frozenset[str]
+    peers: Mapping[str, Peer]
+    schema: str | None
+    dialect: str
+    memo: dict[tuple[str, str], tuple[tuple[Path, ...], exp.Query]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def entities(self) -> Mapping[str, Entity]:
+        """Return the project's entities."""
+        return self.project.entities
+
+    @property
+    def calendar(self) -> Calendar:
+        """Return the project's calendar."""
+        return Calendar(self.project.settings.time_zone, self.project.settings.week_start)
+
+    @property
+    def start(self) -> date | None:
+        """Return the first day of history, if the project says one."""
+        start = self.project.settings.start
+        return start.date() if start is not None else None
 
     @property
     def is_oso(self) -> bool:
         """Tell whether OSO's behaviour is wanted where it differs from the right one."""
-        return self.compat == OSO
+        return self.project.settings.compat == OSO
 
     def dialect_of(self, definition: SqlQuery) -> str:
         """Return the dialect a definition is written in."""
-        return definition.dialect or self.definition_dialect or self.dialect
+        return definition.dialect or self.project.dialect
 
 
-def time_views(metric: Metric) -> tuple[TimeView, ...]:
-    """Return the time views of a metric in order: rolling windows, grains, all time (spec oso §2)."""
-    views = metric.views
-    return (
-        *(TimeView(window=window) for window in views.rolling),
-        *(TimeView(grain=grain) for grain in views.grains),
-        *((TimeView(),) if views.all_time else ()),
+def definition_context(
+    project: Project, dialect: str | None = None, *, schema: str | None = None
+) -> DefinitionContext:
+    """Return the context of a project's SQL definitions; `schema` is the warehouse's own unless given."""
+    tables = {(source.table or source.name).rpartition(".")[2] for source in project.sources.values()}
+    named = {
+        name.rpartition(".")[2]
+        for metric in project.metrics.values()
+        if isinstance(metric.definition, SqlQuery)
+        for name in metric.definition.sources
+    }
+    return DefinitionContext(
+        project=project,
+        sources=frozenset(tables | named | set(project.sources)),
+        peers=peers_of(project),
+        schema=schema if schema is not None else project.warehouse.schema,
+        dialect=dialect or project.dialect,
     )
 
 
@@ -74,15 +100,15 @@ def key_of(metric: Metric) -> str:
     return (definition.label if isinstance(definition, SqlQuery) else None) or metric.name
 
 
-def peers_of(metrics: Mapping[str, Metric]) -> dict[str, Peer]:
-    """Return every metric as a peer, by key."""
+def peers_of(project: Project) -> dict[str, Peer]:
+    """Return every metric of a project as a peer, by key."""
     return {
         key_of(metric): Peer(
             key=key_of(metric),
             name=metric.name,
-            models=frozenset((entity, view) for entity in metric.views.entities for view in time_views(metric)),
+            models=frozenset((model.entity, model.time) for model in metric_models(metric, project) if not model.by),
             enabled=metric.enabled,
             cron=metric.definition.cron if isinstance(metric.definition, SqlQuery) else None,
         )
-        for metric in metrics.values()
+        for metric in project.metrics.values()
     }

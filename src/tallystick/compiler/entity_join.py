@@ -14,7 +14,19 @@ from sqlglot import exp
 from sqlglot.optimizer.scope import walk_in_scope
 
 from tallystick.compiler.definition_context import DefinitionContext
-from tallystick.compiler.membership import GROUP, MEMBER, VALID_FROM, VALID_TO, has_validity, membership, paths
+from tallystick.compiler.entity_paths import (
+    GROUP,
+    MEMBER,
+    VALID_FROM,
+    VALID_TO,
+    Anchor,
+    Path,
+    membership,
+    membership_intervals,
+    paths,
+)
+from tallystick.compiler.relations import relation
+from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import Entity
 from tallystick.errors import CompileError
 from tallystick.sql.macro_calls import arguments_of, macro_of
@@ -36,8 +48,6 @@ def base_entity(tree: exp.Query, context: DefinitionContext) -> Entity:
 
     Raises CompileError if the project has no entities at all.
     """
-    if context.base is not None:
-        return context.entities[context.base]
     if not context.entities:
         raise CompileError("there are no entities", hint="declare one in [entities]")
     parents = {edge.parent for entity in context.entities.values() for edge in entity.rolls_up_to}
@@ -55,8 +65,7 @@ def join_entity(tree: exp.Query, entity: str, context: DefinitionContext) -> exp
     read = [table for table in tree.find_all(exp.Table) if _is_source(table, tree, context)]
     if entity == base.name:
         return tree
-    if entity not in context.entities:
-        paths(context.entities, base.name, entity)
+    _ways(base.name, entity, context)
     if not read:
         return tree
     target = _target(tree, base, context.entities[entity])
@@ -162,19 +171,41 @@ def _join(select: exp.Select, target: _Target, context: DefinitionContext) -> No
     _exchange(select, key, new, target, partitions=not context.is_oso)
 
 
+def _ways(base: str, entity: str, context: DefinitionContext) -> tuple[tuple[Path, ...], exp.Query]:
+    """Return every path from one entity to another and the query of distinct pairs; raise CompileError for none."""
+    known = context.memo.get((base, entity))
+    if known is None:
+        ways = paths(context.entities, base, entity)
+        if not ways:
+            reached = [e for e in context.entities if e != base and paths(context.entities, base, e)]
+            hint = nearest(entity, reached) or f"add rolls_up_to = \"{entity}\" to an entity"
+            raise CompileError(f"'{base}' does not roll up to '{entity}'", hint=hint)
+        known = context.memo[(base, entity)] = ways, membership(Anchor(base, "", ways), context.project)
+    return known
+
+
 def _join_members(select: exp.Select, key: exp.Column, target: _Target, context: DefinitionContext) -> exp.Column:
-    ways = paths(context.entities, target.base.name, target.entity.name)
-    renamed = tuple(sorted((e.through, context.tables[e.through]) for w in ways for e in w if e.through in context.tables))
-    members = exp.Subquery(
-        this=membership(ways, renamed).copy(), alias=exp.TableAlias(this=exp.to_identifier(target.alias))
-    )
-    condition: exp.Expr = key.copy().eq(exp.column(MEMBER, table=target.alias))
-    if has_validity(ways):
+    ways, pairs = _ways(target.base.name, target.entity.name, context)
+    _add_join(select, _subquery(pairs.copy(), target.alias), key.copy().eq(exp.column(MEMBER, target.alias)))
+    anchor = Anchor(target.base.name, "", ways)
+    if anchor.has_validity:
         day = exp.cast(_day(select), "DATE")
-        since, until = (exp.column(name, table=target.alias) for name in (VALID_FROM, VALID_TO))
-        condition = exp.and_(condition, exp.GTE(this=day, expression=since), exp.LT(this=day.copy(), expression=until))
-    _add_join(select, members, condition)
-    return exp.column(GROUP, table=target.alias)
+        valid = (
+            exp.select("1")
+            .from_(_subquery(membership_intervals(anchor, context.project), "valid"))
+            .where(
+                exp.column(MEMBER, "valid").eq(exp.column(MEMBER, target.alias)),
+                exp.column(GROUP, "valid").eq(exp.column(GROUP, target.alias)),
+                exp.LTE(this=exp.column(VALID_FROM, "valid"), expression=day),
+                exp.GT(this=exp.column(VALID_TO, "valid"), expression=day.copy()),
+            )
+        )
+        select.where(exp.Exists(this=valid), copy=False)
+    return exp.column(GROUP, target.alias)
+
+
+def _subquery(query: exp.Query, alias: str) -> exp.Subquery:
+    return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(alias)))
 
 
 def _join_tables(select: exp.Select, key: exp.Column, target: _Target, context: DefinitionContext) -> exp.Column:
@@ -187,11 +218,11 @@ def _join_tables(select: exp.Select, key: exp.Column, target: _Target, context: 
                 column.set("table", exp.to_identifier(first.alias_or_name))
         key.set("table", exp.to_identifier(first.alias_or_name))
     previous: exp.Expr = exp.column(exp.to_identifier(key.name), table=first.alias_or_name)
-    for edge in paths(context.entities, target.base.name, target.entity.name)[0]:
-        table = _table(edge.through, context)
-        on = previous.eq(exp.column(edge.child_key, table=table.name))
-        _add_join(select, table, on)
-        previous = exp.column(edge.parent_key, table=table.name)
+    for edge in _ways(target.base.name, target.entity.name, context)[0][0]:
+        alias = edge.through.rpartition(".")[2]
+        on = previous.eq(exp.column(edge.child_key, table=alias))
+        _add_join(select, relation(edge.through, context.project, alias), on)
+        previous = exp.column(edge.parent_key, table=alias)
     return previous
 
 
@@ -202,10 +233,6 @@ def _add_join(select: exp.Select, table: exp.Expr, condition: exp.Expr) -> None:
 def _names_alias(column: exp.Column, select: exp.Select) -> bool:
     clause = column.find_ancestor(exp.Order, exp.Having, exp.Select)
     return clause is not select and column.name in {p.alias for p in select.expressions if isinstance(p, exp.Alias)}
-
-
-def _table(through: str, context: DefinitionContext) -> exp.Table:
-    return exp.to_table(context.tables.get(through, through))
 
 
 def _day(select: exp.Select) -> exp.Expr:

@@ -64,11 +64,11 @@ def calendar_run(time: TimeView, start: date | None, end: date | None, as_of: da
     return Run(time=time, sample=None, span=None, dialect=context.dialect, **bounds)
 
 
-def all_time_run(start: date | None, end: date | None, as_of: date | None, context: DefinitionContext) -> Run:
+def all_time_run(end: date | None, as_of: date | None, context: DefinitionContext) -> Run:
     """Return the run over all history: up to and sampled on the day `as_of`, else the last day before `end`."""
     last = as_of or (end - timedelta(days=1) if end else None)
-    since = start or context.start
-    bounds = _bounds(since or EPOCH, _day_after(last), context)
+    since = context.start
+    bounds = _bounds(EPOCH, _day_after(last), context)
     span = exp.Literal.number(max(1, (last - since).days + 1)) if last and since else None
     sample = bounds["last"].copy()
     return Run(time=TimeView(), sample=sample, span=span, dialect=context.dialect, **bounds)

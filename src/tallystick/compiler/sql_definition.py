@@ -240,7 +240,7 @@ def _run(
             raise CompileError("a rolling window needs the days it ends on", hint="give start and end, or as_of")
         return roll(tree, time.window, start or last - timedelta(days=1), last, context)
     if time.is_all_time:
-        bind_run(tree, all_time_run(start, end, as_of, context), context)
+        bind_run(tree, all_time_run(end, as_of, context), context)
         return tree
     bounded = any(macro.name == "metrics_start" for _, macro in calls(tree))
     reads_peers = tree.find(exp.Table) is not None and not bounded
