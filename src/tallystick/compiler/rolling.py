@@ -1,0 +1,115 @@
+"""Rolling windows of SQL definitions as one query for many days (spec oso §7.2, §13.5).
+
+Equal to running the definition once per day. A grouped SELECT joins a spine of days; anything else is applied to
+each day laterally, and where an engine has no lateral joins a few days are written out one after the other.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from functools import reduce
+
+from sqlglot import exp
+
+from tallystick.compiler.definition_context import DefinitionContext
+from tallystick.compiler.run_dates import SAMPLE_DATE, bind_run, spine_run, tick_run, within
+from tallystick.errors import CompileError
+from tallystick.sql import buckets
+from tallystick.sql.grain import Window
+from tallystick.sql.macro_calls import calls, macro_of
+
+LATERAL_DIALECTS = frozenset({"duckdb", "postgres", "snowflake", "spark", "databricks"})
+MAX_WRITTEN_DAYS = 62
+_TICKS, _DAY = "ticks", "day"
+
+
+def roll(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:
+    """Bind a rolling definition for every day t with start <= t < end; raise CompileError for none or too many."""
+    days = (end - start).days
+    if days < 1:
+        raise CompileError(f"no day lies between {start} and {end}", hint="end is exclusive")
+    if not any(macro.run for _, macro in calls(tree)):
+        return within(tree, start, end, context)
+    if days == 1:
+        bind_run(tree, tick_run(window, start, context), context)
+        return tree
+    if not context.is_oso and _joins_spine(tree):
+        return _with_spine(tree, window, start, end, context)
+    if not context.is_oso and context.dialect in LATERAL_DIALECTS:
+        return _lateral(tree, window, start, end, context)
+    return _written_out(tree, window, start, days, context)
+
+
+def _arms(tree: exp.Expr) -> list[exp.Expr]:
+    if isinstance(tree, exp.Union) and not tree.args.get("with_"):
+        return [*_arms(tree.left), *_arms(tree.right)]
+    return [tree]
+
+
+def _joins_spine(tree: exp.Query) -> bool:
+    """Tell whether every arm is one grouped SELECT whose rows and groups depend on the day in plain sight."""
+    return all(isinstance(arm, exp.Select) and _is_plain(arm) for arm in _arms(tree))
+
+
+def _is_plain(select: exp.Select) -> bool:
+    group = select.args.get("group")
+    if not isinstance(group, exp.Group) or any(
+        select.args.get(key) for key in ("with_", "limit", "offset", "distinct", "qualify", "laterals")
+    ):
+        return False
+    nested = next((q for q in select.find_all(exp.Query) if q is not select and not _is_membership(q, select)), None)
+    if nested is not None or select.find(exp.Window) is not None:
+        return False
+    sampled = any(
+        (macro := macro_of(key)) is not None and macro.name == "metrics_sample_date" for key in group.expressions
+    )
+    where = select.args.get("where")
+    started = where is not None and any(macro.name == "metrics_start" for _, macro in calls(where))
+    return sampled and started and select.args.get("from_") is not None
+
+
+def _is_membership(query: exp.Query, select: exp.Select) -> bool:
+    """Tell whether a nested query reads no macro of the run, as the mapping to another entity does not."""
+    return not any(macro.run for _, macro in calls(query)) and query.find_ancestor(exp.Join) is not None
+
+
+def _spine(start: date, end: date, context: DefinitionContext) -> exp.Expr:
+    dialect = context.dialect
+    first, last = (buckets.date_literal(day, dialect=dialect) for day in (start, end))
+    return buckets.spine(first, last, _TICKS, dialect=dialect)
+
+
+def _with_spine(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:
+    for arm in _arms(tree):
+        if isinstance(arm, exp.Select):
+            arm.join(_spine(start, end, context), join_type="cross", copy=False)
+    bind_run(tree, spine_run(window, exp.column(_DAY, table=_TICKS), context), context)
+    return tree
+
+
+def _lateral(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:
+    day = exp.column(_DAY, table=_TICKS)
+    bind_run(tree, spine_run(window, day, context), context)
+    lateral = exp.Lateral(
+        this=exp.Subquery(this=tree), alias=exp.TableAlias(this=exp.to_identifier("model"))
+    )
+    return (
+        exp.select(exp.column(exp.Star(), table="model"))
+        .from_(_spine(start, end, context))
+        .join(lateral, join_type="cross")
+        .where(exp.column(SAMPLE_DATE, table="model").eq(day.copy()))
+    )
+
+
+def _written_out(tree: exp.Query, window: Window, start: date, days: int, context: DefinitionContext) -> exp.Query:
+    if days > MAX_WRITTEN_DAYS:
+        raise CompileError(
+            f"this definition cannot be rolled over {days} days in one {context.dialect} query",
+            hint=f"run at most {MAX_WRITTEN_DAYS} days at a time",
+        )
+    arms: list[exp.Query] = []
+    for offset in range(days):
+        arm = tree.copy()
+        bind_run(arm, tick_run(window, start + timedelta(days=offset), context), context)
+        arms.append(exp.select("*").from_(arm.subquery("model")))
+    return reduce(lambda a, b: exp.union(a, b, distinct=False, copy=False), arms[1:], arms[0])
