@@ -10,8 +10,8 @@ from sqlglot import exp
 from tallystick.build import state
 from tallystick.build.extent import first_instant
 from tallystick.build.state import BuiltState
-from tallystick.compiler.aggregate_model import BUCKET, N
-from tallystick.compiler.lower import lower
+from tallystick.compiler.aggregate_model import N
+from tallystick.compiler.lower import bucket_column, lower
 from tallystick.compiler.model import Model
 from tallystick.compiler.span import Span
 from tallystick.definitions.project import Project
@@ -83,7 +83,7 @@ def _from_bucket(model: Model, since: datetime, project: Project, dialect: str) 
         bound = literal_instant(since, is_date=False, dialect=dialect)
     else:
         bound = date_literal(local_date(since, calendar(project)), dialect=dialect)
-    return exp.GTE(this=exp.column(BUCKET), expression=bound).sql(dialect)
+    return exp.GTE(this=exp.column(bucket_column(project.metrics[model.metric])), expression=bound).sql(dialect)
 
 
 def record(engine: Engine, target: Target, start: datetime | None, now: datetime, storage: str = DENSE) -> BuiltState:

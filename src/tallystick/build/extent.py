@@ -8,9 +8,8 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 
 from tallystick.compiler.extent import first_row
-from tallystick.compiler.formula_model import operands
+from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model
-from tallystick.definitions.metric import Aggregate
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.sql.calendar import Calendar, start_of_day
@@ -19,10 +18,9 @@ from tallystick.sql.calendar import Calendar, start_of_day
 def first_instant(run: Callable[[str], pa.Table], project: Project, model: Model, dialect: str) -> datetime | None:
     """Return the earliest instant (UTC) in the sources of a model, or None where they are empty."""
     found: list[datetime] = []
-    for name in operands(project.metrics[model.metric], project.metrics, project.dialect):
-        definition = project.metrics[name].definition
-        if isinstance(definition, Aggregate) and project.sources[definition.source].time is not None:
-            source = project.sources[definition.source]
+    for name in source_names(project, project.metrics[model.metric]):
+        source = project.sources[name]
+        if source.time is not None:
             value = run(first_row(source, project, dialect).sql(dialect)).column("first")[0].as_py()
             if value is not None:
                 found.append(_instant(value, source, project))

@@ -46,7 +46,7 @@ class Input:
 
     model: Model
     scope: Scope
-    where: tuple[exp.Expression, ...]
+    where: tuple[exp.Expr, ...]
     expression: MetricExpression
     anchor: Anchor | None
     calendar: Calendar
@@ -57,21 +57,21 @@ class Input:
         """Return the dialect the query will be written in."""
         return self.scope.dialect
 
-    def bucket(self, grain: Grain) -> exp.Expression:
+    def bucket(self, grain: Grain) -> exp.Expr:
         """Return the start of the bucket a row falls into."""
         return buckets.bucket(
             self.scope.time(), grain, self.calendar, is_date=self.scope.source.time_is_date, dialect=self.dialect
         )
 
-    def columns(self) -> list[exp.Expression]:
+    def columns(self) -> list[exp.Expr]:
         """Return the entity and breakdown columns of a row, named as in the model."""
-        found: list[exp.Expression] = []
+        found: list[exp.Expr] = []
         if self.key is not None:
             found.append(self.entity_id().as_(self.key))
         found += [self.scope.dimension(name).as_(name) for name in self.model.by]
         return found
 
-    def entity_id(self) -> exp.Expression:
+    def entity_id(self) -> exp.Expr:
         """Return the id a row is counted for."""
         assert self.anchor is not None  # noqa: S101 - only asked for where the model has an entity
         return exp.column(GROUP, "membership") if self.anchor.paths else self.scope.parse(self.anchor.column)
@@ -105,7 +105,7 @@ def aggregate_model(source: Input, project: Project, span: Span) -> exp.Select:
     return _finish(source, rows, bucket)
 
 
-def _finish(source: Input, rows: exp.Select, bucket: exp.Expression) -> exp.Select:
+def _finish(source: Input, rows: exp.Select, bucket: exp.Expr) -> exp.Select:
     """Group rows by bucket, entity and dimensions, and compute the value straight from them."""
     head = [bucket.as_(BUCKET), *source.columns()]
     if source.expression.kind is MeasureClass.SEMI_ADDITIVE:
@@ -117,7 +117,7 @@ def _finish(source: Input, rows: exp.Select, bucket: exp.Expression) -> exp.Sele
     return group_by_head(rows.select(*head, *tail, copy=False), len(head))
 
 
-def outputs(expression: MetricExpression, values: dict[str, exp.Expression], n: exp.Expression) -> list[exp.Expression]:
+def outputs(expression: MetricExpression, values: dict[str, exp.Expr], n: exp.Expr) -> list[exp.Expr]:
     """Return value, numerator and denominator where the value is a quotient, and n, from measures and components."""
     found = [substitute(expression.combine, values).as_(VALUE)]
     ratio = expression.ratio()
@@ -144,7 +144,7 @@ def _rows(source: Input, project: Project, span: Span) -> exp.Select:
     return query.where(*map(_bracketed, predicates), copy=False) if predicates else query
 
 
-def _within(source: Input, span: Span) -> list[exp.Expression]:
+def _within(source: Input, span: Span) -> list[exp.Expr]:
     """Return the predicates on time; an all-time value of a source without time counts every row."""
     rows, view = source.scope, source.model.time
     if view.is_all_time and rows.source.time is None:
@@ -157,7 +157,7 @@ def _within(source: Input, span: Span) -> list[exp.Expression]:
     return found
 
 
-def _bracketed(condition: exp.Expression) -> exp.Expression:
+def _bracketed(condition: exp.Expr) -> exp.Expr:
     return exp.paren(condition, copy=False) if isinstance(condition, exp.Connector) else condition
 
 
@@ -184,15 +184,15 @@ def _join_membership(query: exp.Select, source: Input, project: Project) -> exp.
     return query.where(exp.Exists(this=valid), copy=False)
 
 
-def _balances(source: Input, rows: exp.Select, head: list[exp.Expression]) -> exp.Select:
+def _balances(source: Input, rows: exp.Select, head: list[exp.Expr]) -> exp.Select:
     """Take first or last values per unit of the source, then add them up over units (semi-additive, DESIGN §2)."""
     expression = source.expression
     units = [
         source.scope.parse(column).as_(f"unit_{index}")
         for index, column in enumerate(source.scope.source.entities.values())
     ]
-    inner: list[exp.Expression] = []
-    merged: dict[str, exp.Expression] = {}
+    inner: list[exp.Expr] = []
+    merged: dict[str, exp.Expr] = {}
     for measure in expression.measures:
         if measure.key is not None:
             pick = portable.arg_max if measure.is_last else portable.arg_min
@@ -210,14 +210,14 @@ def _balances(source: Input, rows: exp.Select, head: list[exp.Expression]) -> ex
     return group_by_head(outer.from_(per_unit.subquery("units")), len(names))
 
 
-def _tie_break(time: exp.Expression, balance: exp.Expression, dialect: str) -> exp.Expression:
+def _tie_break(time: exp.Expr, balance: exp.Expr, dialect: str) -> exp.Expr:
     """Order rows of the same instant by the balance itself, so that the answer is the same every time."""
     if dialect not in ("duckdb", "clickhouse"):
         return time
     return exp.Tuple(expressions=[time, balance.copy()])
 
 
-def merge_component(part: Component, table: str | None = None) -> exp.Expression:
+def merge_component(part: Component, table: str | None = None) -> exp.Expr:
     """Return the aggregate that merges a stored component; counts stay integers."""
     column = exp.column(part.name, table)
     if part.is_count:
@@ -225,14 +225,14 @@ def merge_component(part: Component, table: str | None = None) -> exp.Expression
     return _MERGES[part.merge](this=column)
 
 
-def merge_measure(measure: Measure, table: str | None = None) -> dict[str, exp.Expression]:
+def merge_measure(measure: Measure, table: str | None = None) -> dict[str, exp.Expr]:
     """Return a measure and its components as aggregates over stored components, by name."""
     parts = {part.name: merge_component(part, table) for part in measure.components}
     assert measure.combine is not None  # noqa: S101 - additive and algebraic measures have one
     return parts | {measure.name: substitute(measure.combine, parts)}
 
 
-def sum_of_counts(name: str, table: str | None = None) -> exp.Expression:
+def sum_of_counts(name: str, table: str | None = None) -> exp.Expr:
     """Return the sum of a column of counts as an integer, whatever wider type the engine sums in."""
     return exp.cast(exp.Sum(this=exp.column(name, table)), "bigint")
 
@@ -259,19 +259,21 @@ def _rolling(source: Input, project: Project, span: Span) -> exp.Select:
         days, values = _by_day(source, rows)
         query = exp.select(tick.as_(BUCKET), *(exp.column(name, "days") for name in source.names))
         query = query.select(*outputs(source.expression, values, sum_of_counts(N, "days")), copy=False)
-        day = exp.column(DAY, "days")
-        query = query.with_("days", as_=days).from_(ticks).join("days", on=exp.and_(day <= tick, day >= first))
+        gathered = exp.column(DAY, "days")
+        query = (
+            query.with_("days", as_=days).from_(ticks).join("days", on=exp.and_(gathered <= tick, gathered >= first))
+        )
         return group_by_head(query, 1 + len(source.names))
     day = source.bucket(Grain.DAY)
     rows = rows.join(ticks, on=exp.and_(day <= tick, day.copy() >= first), copy=False)
     return _finish(source, rows, tick)
 
 
-def _by_day(source: Input, rows: exp.Select) -> tuple[exp.Select, dict[str, exp.Expression]]:
+def _by_day(source: Input, rows: exp.Select) -> tuple[exp.Select, dict[str, exp.Expr]]:
     """Return rows gathered by day and distinct key, and the aggregates that turn them into measures."""
     head = [source.bucket(Grain.DAY).as_(DAY), *source.columns()]
-    tail: list[exp.Expression] = []
-    values: dict[str, exp.Expression] = {}
+    tail: list[exp.Expr] = []
+    values: dict[str, exp.Expr] = {}
     for measure in source.expression.measures:
         if measure.key is not None:
             head.append(source.scope.bind(measure.key).as_(measure.name))

@@ -77,9 +77,7 @@ def _bind_having(select: exp.Select) -> None:
     having = select.args.get("having")
     if having is None:
         return
-    aggregates = {
-        p.alias: p.this for p in select.expressions if isinstance(p, exp.Alias) and p.this.find(exp.AggFunc)
-    }
+    aggregates = {p.alias: p.this for p in select.expressions if isinstance(p, exp.Alias) and p.this.find(exp.AggFunc)}
     for column in list(having.find_all(exp.Column)):
         if not column.table and column.name in aggregates and column.find_ancestor(exp.AggFunc, exp.Select) is select:
             column.replace(exp.paren(aggregates[column.name].copy()))

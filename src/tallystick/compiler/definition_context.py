@@ -74,9 +74,7 @@ class DefinitionContext:
         return definition.dialect or self.project.dialect
 
 
-def definition_context(
-    project: Project, dialect: str | None = None, *, schema: str | None = None
-) -> DefinitionContext:
+def definition_context(project: Project, dialect: str | None = None, *, schema: str | None = None) -> DefinitionContext:
     """Return the context of a project's SQL definitions; `schema` is the warehouse's own unless given."""
     tables = {(source.table or source.name).rpartition(".")[2] for source in project.sources.values()}
     named = {

@@ -178,7 +178,7 @@ def _ways(base: str, entity: str, context: DefinitionContext) -> tuple[tuple[Pat
         ways = paths(context.entities, base, entity)
         if not ways:
             reached = [e for e in context.entities if e != base and paths(context.entities, base, e)]
-            hint = nearest(entity, reached) or f"add rolls_up_to = \"{entity}\" to an entity"
+            hint = nearest(entity, reached) or f'add rolls_up_to = "{entity}" to an entity'
             raise CompileError(f"'{base}' does not roll up to '{entity}'", hint=hint)
         known = context.memo[(base, entity)] = ways, membership(Anchor(base, "", ways), context.project)
     return known
@@ -284,7 +284,9 @@ def _unjoined(read: list[exp.Table], selects: list[exp.Select], target: _Target)
     tables = ", ".join(dict.fromkeys(table.name for table in read))
     computed = any(p.alias.lower() == target.old for s in selects for p in s.expressions if isinstance(p, exp.Alias))
     reason = (
-        f"its {target.old} is computed, not a plain column" if computed else f"no SELECT that reads it names {target.old}"
+        f"its {target.old} is computed, not a plain column"
+        if computed
+        else f"no SELECT that reads it names {target.old}"
     )
     return CompileError(
         f"{tables} cannot be joined to '{target.entity.name}': {reason}",

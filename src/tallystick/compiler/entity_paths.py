@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 from sqlglot import exp
 
@@ -76,16 +75,20 @@ def membership(anchor: Anchor, project: Project) -> exp.Query:
 
     Counting a pair once is what keeps a thing reachable twice from being counted twice (spec oso §9.3).
     """
-    ways = [_path_query(path, project, validity=False) for path in anchor.paths]
-    if len(ways) == 1:
-        return ways[0].distinct()
-    return reduce(lambda left, right: exp.union(left, right, distinct=True, copy=False), ways)
+    ways = [_path_query(path, project, validity=False).distinct(copy=False) for path in anchor.paths]
+    return _stacked(ways, distinct=True)
 
 
 def membership_intervals(anchor: Anchor, project: Project) -> exp.Query:
     """Return (member_id, entity_id, valid_from, valid_to), half-open, one row per path and interval."""
-    ways = [_path_query(path, project, validity=True) for path in anchor.paths]
-    return reduce(lambda left, right: exp.union(left, right, distinct=False, copy=False), ways)
+    return _stacked([_path_query(path, project, validity=True) for path in anchor.paths], distinct=False)
+
+
+def _stacked(queries: Sequence[exp.Query], *, distinct: bool) -> exp.Query:
+    found, *others = queries
+    for query in others:
+        found = exp.union(found, query, distinct=distinct, copy=False)
+    return found
 
 
 def _path_query(path: Path, project: Project, *, validity: bool) -> exp.Select:
@@ -104,12 +107,12 @@ def _path_query(path: Path, project: Project, *, validity: bool) -> exp.Select:
     return query.where(*map(is_not_null, ids), copy=False)
 
 
-def is_not_null(value: exp.Expression) -> exp.Expression:
+def is_not_null(value: exp.Expr) -> exp.Expr:
     """Return the predicate that a value is there."""
     return exp.Is(this=value, expression=exp.Not(this=exp.null()))
 
 
-def _bounds(path: Path, aliases: list[str]) -> tuple[exp.Expression, exp.Expression]:
+def _bounds(path: Path, aliases: list[str]) -> tuple[exp.Expr, exp.Expr]:
     """Return the latest start and earliest end of a path; an open end counts as the beginning or end of time."""
     starts = [_date(edge.valid_from, alias, "0001-01-01") for edge, alias in zip(path, aliases, strict=True)]
     ends = [_date(edge.valid_to, alias, "9999-12-31") for edge, alias in zip(path, aliases, strict=True)]
@@ -118,7 +121,7 @@ def _bounds(path: Path, aliases: list[str]) -> tuple[exp.Expression, exp.Express
     return exp.Greatest(this=starts[0], expressions=starts[1:]), exp.Least(this=ends[0], expressions=ends[1:])
 
 
-def _date(column: str | None, alias: str, default: str) -> exp.Expression:
+def _date(column: str | None, alias: str, default: str) -> exp.Expr:
     fallback = exp.cast(exp.Literal.string(default), "date")
     if column is None:
         return fallback

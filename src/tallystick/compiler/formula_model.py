@@ -13,7 +13,7 @@ from tallystick.definitions.project import Project
 from tallystick.errors import CompileError
 from tallystick.sql.expression import FormulaExpression, parse, parse_formula, split_ratio, substitute
 
-Leaf = Callable[[Metric], exp.Select]
+Leaf = Callable[[Metric], exp.Query]
 
 
 def operands(metric: Metric, metrics: Mapping[str, Metric], dialect: str) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def operands(metric: Metric, metrics: Mapping[str, Metric], dialect: str) -> tup
     return tuple(found)
 
 
-def formula_tree(metric: Metric, metrics: Mapping[str, Metric], dialect: str) -> exp.Expression:
+def formula_tree(metric: Metric, metrics: Mapping[str, Metric], dialect: str) -> exp.Expr:
     """Return the formula with derived operands written out, over the names of metrics that aggregate."""
     assert isinstance(metric.definition, Formula)  # noqa: S101 - the caller dispatches on the definition
     formula: FormulaExpression = parse_formula(metric.definition.expr, dialect)
@@ -53,7 +53,7 @@ def formula_model(metric: Metric, project: Project, names: list[str], leaf: Leaf
     )
     values = {operand.name: _or_empty(operand, dialect) for operand in inputs}
     tree = formula_tree(metric, project.metrics, dialect)
-    columns: list[exp.Expression] = [*(key.copy() for key in keys), substitute(tree, values).as_(VALUE)]
+    columns: list[exp.Expr] = [*(key.copy() for key in keys), substitute(tree, values).as_(VALUE)]
     ratio = split_ratio(tree)
     if ratio is not None:
         columns += [
@@ -81,7 +81,7 @@ def _stack(inputs: list[Metric], names: list[str]) -> exp.Query:
     return reduce(lambda left, right: exp.union(left, right, distinct=False, copy=False), arms)
 
 
-def _or_empty(operand: Metric, dialect: str) -> exp.Expression:
+def _or_empty(operand: Metric, dialect: str) -> exp.Expr:
     column = exp.column(operand.name)
     definition = operand.definition
     if isinstance(definition, Aggregate) and parse(definition.expr, dialect).is_zero_when_empty:

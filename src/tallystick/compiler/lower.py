@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 
 from sqlglot import exp
 
-from tallystick.compiler.aggregate_model import aggregate_model, read_input
-from tallystick.compiler.formula_model import check_operands, formula_model
+from tallystick.compiler.aggregate_model import BUCKET, aggregate_model, read_input
+from tallystick.compiler.definition_context import definition_context
+from tallystick.compiler.formula_model import check_operands, formula_model, operands
 from tallystick.compiler.model import Model
 from tallystick.compiler.span import Span
+from tallystick.compiler.sql_definition import Stage, compile_definition
 from tallystick.definitions.entity import ALL
-from tallystick.definitions.metric import Aggregate, Formula, Metric
+from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.errors import CompileError
 from tallystick.sql import portable
@@ -25,21 +28,55 @@ def lower(model: Model, project: Project, span: Span, dialect: str, extra: Itera
 
 def _lower(
     model: Model, metric: Metric, project: Project, span: Span, dialect: str, extra: tuple[str, ...]
-) -> exp.Select:
+) -> exp.Query:
     definition = metric.definition
+    if isinstance(definition, SqlQuery):
+        return _definition(model, metric, project, span, dialect, extra)
     if isinstance(definition, Aggregate):
         return aggregate_model(read_input(model, metric, project, dialect, extra), project, span)
-    if isinstance(definition, Formula):
-        check_operands(metric, project)
-        names = [*([] if model.entity == ALL else [project.entities[model.entity].key]), *model.by]
+    check_operands(metric, project)
+    names = [*([] if model.entity == ALL else [project.entities[model.entity].key]), *model.by]
 
-        def leaf(operand: Metric) -> exp.Select:
-            return _lower(replace(model, metric=operand.name), operand, project, span, dialect, extra)
+    def leaf(operand: Metric) -> exp.Query:
+        return _lower(replace(model, metric=operand.name), operand, project, span, dialect, extra)
 
-        return formula_model(metric, project, names, leaf)
-    raise CompileError(f"metric '{metric.name}' is a whole query and has no parts to break down or filter")
+    return formula_model(metric, project, names, leaf)
 
 
-def to_text(tree: exp.Expression, dialect: str, *, pretty: bool = True) -> str:
-    """Write a tree in a dialect."""
-    return portable.rewrite(tree, dialect).sql(dialect, pretty=pretty)
+def _definition(
+    model: Model, metric: Metric, project: Project, span: Span, dialect: str, extra: tuple[str, ...]
+) -> exp.Query:
+    """Return the query of an SQL definition in its own columns (spec oso §1); without a span its macros are kept."""
+    if extra or model.by:
+        raise CompileError(
+            f"metric '{metric.name}' is a whole query and cannot be filtered or broken down from outside",
+            hint="write the condition into its SQL",
+        )
+    context = definition_context(project, dialect)
+    if not span.is_bound:
+        return compile_definition(metric, model, context, stage=Stage.INTERMEDIATE)
+    assert span.last_day is not None  # noqa: S101 - a bound span has an end
+    until = span.last_day + timedelta(days=1)
+    return compile_definition(metric, model, context, start=span.first_day, end=until, as_of=span.last_day)
+
+
+def bucket_column(metric: Metric) -> str:
+    """Return the name of a model's time column: SQL definitions bring OSO's."""
+    return "metrics_sample_date" if isinstance(metric.definition, SqlQuery) else BUCKET
+
+
+def source_names(project: Project, metric: Metric) -> tuple[str, ...]:
+    """Return the sources a metric is finally computed from, as far as its definition tells."""
+    found: dict[str, None] = {}
+    for name in operands(metric, project.metrics, project.dialect):
+        definition = project.metrics[name].definition
+        if isinstance(definition, Aggregate):
+            found[definition.source] = None
+        elif isinstance(definition, SqlQuery):
+            found |= dict.fromkeys(name for name in definition.sources if name in project.sources)
+    return tuple(found)
+
+
+def to_text(tree: exp.Expr, dialect: str, *, pretty: bool = True) -> str:
+    """Write a tree in a dialect; macros that are left keep their lower-case names."""
+    return str(portable.rewrite(tree, dialect).sql(dialect, pretty=pretty, normalize_functions=False))

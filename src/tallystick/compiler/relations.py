@@ -15,14 +15,14 @@ from tallystick.definitions.source import Source
 from tallystick.errors import CompileError, ExpressionError
 
 
-def relation(name: str, project: Project, alias: str) -> exp.Expression:
+def relation(name: str, project: Project, alias: str) -> exp.Expr:
     """Return the FROM item of a source by name, or of a warehouse table where no source has that name."""
     if name in project.sources:
         return source_relation(project.sources[name], alias, project.dialect)
     return _table(name, alias)
 
 
-def source_relation(source: Source, alias: str, reads: str) -> exp.Expression:
+def source_relation(source: Source, alias: str, reads: str) -> exp.Expr:
     """Return a source as table or subquery; rows from a file are read through a view named like the source."""
     if source.sql is not None:
         query = parse_sql(source.sql, reads)
@@ -32,7 +32,7 @@ def source_relation(source: Source, alias: str, reads: str) -> exp.Expression:
     return _table(source.table or source.name, alias)
 
 
-def _table(name: str, alias: str) -> exp.Table:
+def _table(name: str, alias: str) -> exp.Expr:
     parts = [exp.to_identifier(part) for part in name.split(".")]
     table = exp.Table(this=parts[-1], db=parts[-2] if len(parts) > 1 else None)
     if len(parts) > 2:
@@ -41,7 +41,7 @@ def _table(name: str, alias: str) -> exp.Table:
 
 
 @lru_cache(maxsize=8192)
-def _parsed(text: str, dialect: str) -> exp.Expression:
+def _parsed(text: str, dialect: str) -> exp.Expr:
     try:
         tree = sqlglot.parse_one(text, dialect=dialect)
     except SqlglotError as error:
@@ -51,7 +51,7 @@ def _parsed(text: str, dialect: str) -> exp.Expression:
     return tree
 
 
-def parse_sql(text: str, dialect: str) -> exp.Expression:
+def parse_sql(text: str, dialect: str) -> exp.Expr:
     """Parse a fragment or query once and return a copy to build with; raise ExpressionError."""
     return _parsed(text, dialect).copy()
 
@@ -69,19 +69,19 @@ class Scope:
     dialect: str
     dimensions: Mapping[str, str]
 
-    def relation(self) -> exp.Expression:
+    def relation(self) -> exp.Expr:
         """Return the FROM item."""
         return source_relation(self.source, self.alias, self.reads)
 
-    def column(self, name: str) -> exp.Expression:
+    def column(self, name: str) -> exp.Expr:
         """Return a stored or computed column of the source."""
         return self.bind(exp.column(name))
 
-    def parse(self, text: str) -> exp.Expression:
+    def parse(self, text: str) -> exp.Expr:
         """Parse an SQL fragment and bind it."""
         return self.bind(_parsed(text, self.reads))
 
-    def time(self) -> exp.Expression:
+    def time(self) -> exp.Expr:
         """Return the time of a row; raise CompileError where the source has none."""
         if self.source.time is None:
             raise CompileError(
@@ -89,14 +89,14 @@ class Scope:
             )
         return self.parse(self.source.time)
 
-    def dimension(self, name: str) -> exp.Expression:
+    def dimension(self, name: str) -> exp.Expr:
         """Return the expression a breakdown groups by."""
         return self.parse(self.dimensions[name]) if name in self.dimensions else self.column(name)
 
-    def bind(self, tree: exp.Expression, inside: frozenset[str] = frozenset()) -> exp.Expression:
+    def bind(self, tree: exp.Expr, inside: frozenset[str] = frozenset()) -> exp.Expr:
         """Return the tree with columns qualified by the alias and computed columns written out."""
 
-        def replace(node: exp.Expression) -> exp.Expression:
+        def replace(node: exp.Expr) -> exp.Expr:
             if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star):
                 return node
             if node.table and node.table != self.source.name:
@@ -115,7 +115,7 @@ class Scope:
 def _nested_field(column: exp.Column, alias: str) -> exp.Column:
     """Read `a.b` as field b of column a, since a source has one relation only."""
     parts = [part.copy() for part in column.parts]
-    field: exp.Expression = exp.Column(this=parts[0], table=exp.to_identifier(alias))
+    field: exp.Expr = exp.Column(this=parts[0], table=exp.to_identifier(alias))
     for part in parts[1:]:
         field = exp.Dot(this=field, expression=part)
     return field  # type: ignore[return-value]

@@ -90,9 +90,7 @@ def _with_spine(tree: exp.Query, window: Window, start: date, end: date, context
 def _lateral(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:
     day = exp.column(_DAY, table=_TICKS)
     bind_run(tree, spine_run(window, day, context), context)
-    lateral = exp.Lateral(
-        this=exp.Subquery(this=tree), alias=exp.TableAlias(this=exp.to_identifier("model"))
-    )
+    lateral = exp.Lateral(this=exp.Subquery(this=tree), alias=exp.TableAlias(this=exp.to_identifier("model")))
     return (
         exp.select(exp.column(exp.Star(), table="model"))
         .from_(_spine(start, end, context))

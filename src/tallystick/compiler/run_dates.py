@@ -43,7 +43,9 @@ class Run:
     dialect: str
 
 
-def covered(time: TimeView, start: date | None, end: date | None, context: DefinitionContext) -> tuple[date, date | None]:
+def covered(
+    time: TimeView, start: date | None, end: date | None, context: DefinitionContext
+) -> tuple[date, date | None]:
     """Return the days of whole buckets around `[start, end)`; history begins in 1970 and has no end of its own."""
     first = start or EPOCH
     grain = time.grain
@@ -57,7 +59,9 @@ def covered(time: TimeView, start: date | None, end: date | None, context: Defin
     return first, shift_date(last, grain, 1)
 
 
-def calendar_run(time: TimeView, start: date | None, end: date | None, as_of: date | None, context: DefinitionContext) -> Run:
+def calendar_run(
+    time: TimeView, start: date | None, end: date | None, as_of: date | None, context: DefinitionContext
+) -> Run:
     """Return the run of a grain over `[start, end)`, or up to the day `as_of` if there is no end."""
     first, until = covered(time, start, end or _day_after(as_of), context)
     bounds = _bounds(first, until, context)

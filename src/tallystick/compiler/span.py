@@ -39,19 +39,19 @@ class Span:
         """Return the same instants with days counted on another calendar."""
         return replace(self, calendar=calendar)
 
-    def first_tick(self, dialect: str) -> exp.Expression:
+    def first_tick(self, dialect: str) -> exp.Expr:
         """Return the first day that is sampled."""
         if self.first_day is None:
             return exp.cast(parameter("start"), "date")
         return buckets.date_literal(self.first_day, dialect=dialect)
 
-    def end_tick(self, dialect: str) -> exp.Expression:
+    def end_tick(self, dialect: str) -> exp.Expr:
         """Return the day after the last one that is sampled; a day that has begun is sampled."""
         if self.last_day is None:
             return exp.cast(parameter("end"), "date")
         return buckets.date_literal(self.last_day + timedelta(days=1), dialect=dialect)
 
-    def sample_day(self, dialect: str) -> exp.Expression:
+    def sample_day(self, dialect: str) -> exp.Expr:
         """Return the sample date of an all-time value."""
         return (
             buckets.add_days(self.end_tick(dialect), -1, dialect=dialect)
@@ -59,10 +59,10 @@ class Span:
             else (buckets.date_literal(self.last_day, dialect=dialect))
         )
 
-    def before_end(self, column: exp.Expression, *, is_date: bool, dialect: str) -> exp.Expression:
+    def before_end(self, column: exp.Expr, *, is_date: bool, dialect: str) -> exp.Expr:
         """Return the predicate that keeps rows before the end, on the raw column so that engines can prune."""
         if self.end is None:
-            bound: exp.Expression = parameter("end")
+            bound: exp.Expr = parameter("end")
         elif is_date:
             bound = self.end_tick(dialect)
         else:
@@ -70,14 +70,14 @@ class Span:
         return exp.LT(this=column.copy(), expression=bound)
 
     def from_start(
-        self, column: exp.Expression, *, is_date: bool, dialect: str, window: Window | None = None
-    ) -> exp.Expression | None:
+        self, column: exp.Expr, *, is_date: bool, dialect: str, window: Window | None = None
+    ) -> exp.Expr | None:
         """Return the predicate that keeps rows from the start, or from as far back as a window reaches."""
         if self.is_bound and self.start is None:
             return None
         return exp.GTE(this=column.copy(), expression=self._lower_bound(is_date, dialect, window))
 
-    def _lower_bound(self, is_date: bool, dialect: str, window: Window | None) -> exp.Expression:
+    def _lower_bound(self, is_date: bool, dialect: str, window: Window | None) -> exp.Expr:
         if self.start is None:
             start = parameter("start")
             return start if window is None else buckets.window_start(self.first_tick(dialect), window, dialect=dialect)

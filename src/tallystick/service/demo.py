@@ -53,7 +53,9 @@ def copy_project(folder: Path) -> None:
     Raises ProjectError if the folder holds something else, or cannot be written.
     """
     if folder.exists() and not (folder / "tally.toml").exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ProjectError(f"{folder} is not empty and not a copy of the demo", hint="choose an empty folder with --dir")
+        raise ProjectError(
+            f"{folder} is not empty and not a copy of the demo", hint="choose an empty folder with --dir"
+        )
     for path in sorted(BUNDLED.rglob("*")):
         target = folder / path.relative_to(BUNDLED)
         if path.is_dir() or path.suffix in {".py", ".pyc"} or target.exists():
@@ -62,7 +64,9 @@ def copy_project(folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
         except OSError as error:
-            raise ProjectError(f"{target} cannot be written: {error.strerror}", hint="choose a folder with --dir") from error
+            raise ProjectError(
+                f"{target} cannot be written: {error.strerror}", hint="choose a folder with --dir"
+            ) from error
 
 
 def summarise(workspace: Workspace) -> tuple[Summary, ...]:

@@ -11,13 +11,13 @@ from sqlglot import exp
 
 from tallystick.build.extent import first_instant
 from tallystick.compiler.aggregate_model import BUCKET
-from tallystick.compiler.lower import lower, to_text
+from tallystick.compiler.lower import lower, source_names, to_text
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.plan import find_metric, find_model, metric_models, plan, time_views
 from tallystick.compiler.span import Span
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import ALL
-from tallystick.definitions.metric import Aggregate
+from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.errors import UnknownNameError, UsageError
@@ -122,13 +122,27 @@ def run(
     if model.time.window is not None and covered.start is None:
         covered = replace(covered, start=first_instant(engine.run, project, model, engine.dialect) or covered.end)
     tree = lower(model, project, covered, engine.dialect, where)
-    names = tree.named_selects
-    keys = [exp.column(name) for name in names if name not in ("value", "numerator", "denominator", "n")]
-    ordered = exp.select("*").from_(tree.subquery("answer")).order_by(*keys)
+    columns = _answer_columns(tree.named_selects, project, model)
+    keys = [exp.column(name) for name in columns.values() if name not in _NUMBERS]
+    answer = (exp.column(name).as_(alias) for name, alias in columns.items())
+    ordered = exp.select(*answer).from_(tree.subquery("answer")).order_by(*keys)
     if limit is not None:
         ordered = ordered.limit(limit)
     table = engine.run(to_text(ordered, engine.dialect, pretty=False))
     return with_state(table, project, model, as_of)
+
+
+_NUMBERS = ("value", "numerator", "denominator", "n")
+
+
+def _answer_columns(names: Sequence[str], project: Project, model: Model) -> dict[str, str]:
+    """Return what each column of a model is called in an answer: SQL definitions bring OSO's names (spec oso §1)."""
+    if not isinstance(project.metrics[model.metric].definition, SqlQuery):
+        return {name: name for name in names}
+    known = {"metrics_sample_date": BUCKET, "amount": "value"}
+    if model.has_entity:
+        known[f"to_{model.entity}_id"] = project.entities[model.entity].key
+    return {name: known.get(name, name) for name in names}
 
 
 def with_state(table: pa.Table, project: Project, model: Model, as_of: datetime) -> pa.Table:
@@ -144,16 +158,10 @@ def with_state(table: pa.Table, project: Project, model: Model, as_of: datetime)
 
 def settle_seconds(project: Project, model: Model) -> int:
     """Return how long after its end a bucket of this model may still receive rows: the longest of its sources."""
-    return max((project.sources[name].settle_seconds for name in source_names(project, model.metric)), default=0)
-
-
-def source_names(project: Project, metric: str) -> tuple[str, ...]:
-    """Return the sources a metric is finally computed from."""
-    from tallystick.compiler.formula_model import operands
-
-    found = operands(project.metrics[metric], project.metrics, project.dialect)
-    definitions = [project.metrics[name].definition for name in found]
-    return tuple(dict.fromkeys(item.source for item in definitions if isinstance(item, Aggregate)))
+    return max(
+        (project.sources[name].settle_seconds for name in source_names(project, project.metrics[model.metric])),
+        default=0,
+    )
 
 
 def bucket_end(bucket: date | datetime, project: Project, model: Model) -> datetime:

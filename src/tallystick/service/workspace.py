@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
+
+import pyarrow as pa
 
 from tallystick.build.build import build
 from tallystick.build.report import BuildReport, Progress
@@ -21,12 +23,9 @@ from tallystick.engines.connect import connect
 from tallystick.service import check, query, render
 from tallystick.service.instants import parse_instant
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-    import pyarrow as pa
-
 Instant = str | date | datetime
+Frame = Any
+"""A pyarrow Table, a pandas DataFrame or a polars DataFrame, as `format` says."""
 Clock = Callable[[], datetime]
 
 
@@ -109,7 +108,7 @@ class Workspace:
         end: Instant | None = None,
         limit: int | None = None,
         format: Literal["arrow", "pandas", "polars"] = "arrow",  # noqa: A002 - the word the command line uses
-    ) -> pa.Table | pd.DataFrame | pl.DataFrame:
+    ) -> Frame:
         """Compute a metric from its rows now and return one row per bucket, entity and breakdown, oldest first.
 
         Columns: bucket, the entity's key, breakdowns, value, numerator and denominator of a quotient, n (rows behind
@@ -164,7 +163,7 @@ class Workspace:
         return self._engine
 
 
-def _as_format(table: pa.Table, name: str) -> Any:
+def _as_format(table: pa.Table, name: str) -> Frame:
     if name == "pandas":
         return table.to_pandas()
     if name == "polars":

@@ -23,7 +23,7 @@ _UNIT_DAYS = {WindowUnit.DAY: 1, WindowUnit.WEEK: 7}
 _UNIT_MONTHS = {WindowUnit.MONTH: 1, WindowUnit.QUARTER: 3, WindowUnit.YEAR: 12}
 
 
-def bucket(column: exp.Expression, grain: Grain, calendar: Calendar, *, is_date: bool, dialect: str) -> exp.Expression:
+def bucket(column: exp.Expr, grain: Grain, calendar: Calendar, *, is_date: bool, dialect: str) -> exp.Expr:
     """Return the start of the bucket a time column falls in: a DATE from day up, a UTC timestamp below.
 
     A date column (`is_date`) already holds local dates and is never converted between zones; CompileError if shorter
@@ -40,7 +40,7 @@ def bucket(column: exp.Expression, grain: Grain, calendar: Calendar, *, is_date:
     )
 
 
-def date_bucket(day: exp.Expression, grain: Grain, calendar: Calendar, *, dialect: str) -> exp.Expression:
+def date_bucket(day: exp.Expr, grain: Grain, calendar: Calendar, *, dialect: str) -> exp.Expr:
     """Return the first day of the bucket that a DATE expression falls in; CompileError for a grain below day."""
     dates = dates_of(dialect)
     if grain is Grain.DAY:
@@ -57,7 +57,7 @@ def date_bucket(day: exp.Expression, grain: Grain, calendar: Calendar, *, dialec
     return fill(template, dates.dialect, d=day)
 
 
-def _local_date(column: exp.Expression, calendar: Calendar, *, is_date: bool, dialect: str) -> exp.Expression:
+def _local_date(column: exp.Expr, calendar: Calendar, *, is_date: bool, dialect: str) -> exp.Expr:
     dates = dates_of(dialect)
     if is_date:
         return fill(dates.to_date, dates.dialect, x=column)
@@ -66,7 +66,7 @@ def _local_date(column: exp.Expression, calendar: Calendar, *, is_date: bool, di
     return fill(dates.zone_date, dates.dialect, x=column, zone=exp.Literal.string(calendar.zone))
 
 
-def _instant_bucket(column: exp.Expression, grain: Grain, calendar: Calendar, dialect: str) -> exp.Expression:
+def _instant_bucket(column: exp.Expr, grain: Grain, calendar: Calendar, dialect: str) -> exp.Expr:
     dates, minutes = dates_of(dialect), _MINUTES[grain]
     if calendar.is_utc:
         template = dates.hour_utc if grain is Grain.HOUR else dates.sub_utc.format(n=minutes)
@@ -79,7 +79,7 @@ def _instant_bucket(column: exp.Expression, grain: Grain, calendar: Calendar, di
 
 def literal_instant(
     instant: datetime, *, is_date: bool, dialect: str, calendar: Calendar = UTC_CALENDAR
-) -> exp.Expression:
+) -> exp.Expr:
     """Return a typed literal to compare the raw time column with; for a date column the local date of the instant."""
     if is_date:
         return date_literal(local_date(instant, calendar), dialect=dialect)
@@ -89,13 +89,13 @@ def literal_instant(
     return fill(dates.instant, dates.dialect, text=exp.Literal.string(text))
 
 
-def date_literal(day: date, *, dialect: str) -> exp.Expression:
+def date_literal(day: date, *, dialect: str) -> exp.Expr:
     """Return a DATE literal."""
     dates = dates_of(dialect)
     return fill(dates.date, dates.dialect, text=exp.Literal.string(day.isoformat()))
 
 
-def add_days(day: exp.Expression, n: int | exp.Expression, *, dialect: str) -> exp.Expression:
+def add_days(day: exp.Expr, n: int | exp.Expr, *, dialect: str) -> exp.Expr:
     """Return the DATE n days later; `n` may be an integer expression."""
     dates = dates_of(dialect)
     if dates.add_days == "_d + _n":
@@ -107,39 +107,39 @@ def add_days(day: exp.Expression, n: int | exp.Expression, *, dialect: str) -> e
     return fill(dates.add_days, dates.dialect, d=day, n=_number(n))
 
 
-def add(day: exp.Expression, n: int, unit: WindowUnit, *, dialect: str) -> exp.Expression:
+def add(day: exp.Expr, n: int, unit: WindowUnit, *, dialect: str) -> exp.Expr:
     """Return the DATE n units later, the last day of a month where it is too short for the day."""
     if unit in _UNIT_DAYS:
         return add_days(day, n * _UNIT_DAYS[unit], dialect=dialect)
     return _add_months(day, n * _UNIT_MONTHS[unit], dialect)
 
 
-def _add_months(day: exp.Expression, n: int, dialect: str) -> exp.Expression:
+def _add_months(day: exp.Expr, n: int, dialect: str) -> exp.Expr:
     dates = dates_of(dialect)
     return fill(dates.add_months.format(n=n), dates.dialect, d=day, n=_number(n))
 
 
-def day_number(day: exp.Expression, *, dialect: str) -> exp.Expression:
+def day_number(day: exp.Expr, *, dialect: str) -> exp.Expr:
     """Return the integer number of days from 1970-01-01 to a DATE."""
     dates = dates_of(dialect)
     return fill(dates.number, dates.dialect, d=day)
 
 
-def day_from_number(number: exp.Expression, *, dialect: str) -> exp.Expression:
+def day_from_number(number: exp.Expr, *, dialect: str) -> exp.Expr:
     """Return the DATE that lies an integer number of days after 1970-01-01."""
     dates = dates_of(dialect)
     return fill(dates.from_number, dates.dialect, n=number)
 
 
-def days_between(start: exp.Expression, end: exp.Expression, *, dialect: str) -> exp.Expression:
+def days_between(start: exp.Expr, end: exp.Expr, *, dialect: str) -> exp.Expr:
     """Return the integer number of days from one DATE to another."""
     dates = dates_of(dialect)
     return fill(dates.days_between, dates.dialect, a=start, b=end)
 
 
 def next_bucket(
-    start: exp.Expression, grain: Grain, *, dialect: str, calendar: Calendar = UTC_CALENDAR
-) -> exp.Expression:
+    start: exp.Expr, grain: Grain, *, dialect: str, calendar: Calendar = UTC_CALENDAR
+) -> exp.Expr:
     """Return the start of the bucket after the one that starts at `start` (a DATE from day up, else a timestamp)."""
     if grain in _MONTHS:
         return _add_months(start, _MONTHS[grain], dialect)
@@ -151,12 +151,12 @@ def next_bucket(
     return _add_minutes(start, _MINUTES[grain], dialect)
 
 
-def _add_minutes(start: exp.Expression, n: int, dialect: str) -> exp.Expression:
+def _add_minutes(start: exp.Expr, n: int, dialect: str) -> exp.Expr:
     dates = dates_of(dialect)
     return fill(dates.add_minutes.format(n=n), dates.dialect, t=start, n=_number(n))
 
 
-def bucket_days(start: exp.Expression, grain: Grain, *, dialect: str) -> exp.Expression:
+def bucket_days(start: exp.Expr, grain: Grain, *, dialect: str) -> exp.Expr:
     """Return the length in days of the bucket that starts at a DATE: 28 to 31, 90 to 92, … as the calendar has it."""
     if grain.is_sub_day:
         raise CompileError(f"{grain} buckets are shorter than a day", hint="use day or a coarser grain")
@@ -165,7 +165,7 @@ def bucket_days(start: exp.Expression, grain: Grain, *, dialect: str) -> exp.Exp
     return days_between(start, next_bucket(start, grain, dialect=dialect), dialect=dialect)
 
 
-def spine(start: exp.Expression, end: exp.Expression, alias: str, *, dialect: str, column: str = "day") -> exp.Subquery:
+def spine(start: exp.Expr, end: exp.Expr, alias: str, *, dialect: str, column: str = "day") -> exp.Subquery:
     """Return a table with one DATE column that holds every day with start <= day < end; empty if there is none."""
     dates = dates_of(dialect)
     days = fill(dates.spine, dates.dialect, start=start, end=end)
@@ -175,14 +175,14 @@ def spine(start: exp.Expression, end: exp.Expression, alias: str, *, dialect: st
     return exp.Subquery(this=days, alias=exp.TableAlias(this=exp.to_identifier(alias)))
 
 
-def window_start(day: exp.Expression, window: Window, *, dialect: str) -> exp.Expression:
+def window_start(day: exp.Expr, window: Window, *, dialect: str) -> exp.Expr:
     """Return the first DATE inside the window `(day - count units, day]`."""
     if window.is_fixed:
         return add_days(day, 1 - window.days, dialect=dialect)
     return add_days(_add_months(day, -window_months(window), dialect), 1, dialect=dialect)
 
 
-def window_leave(day: exp.Expression, window: Window, *, dialect: str) -> exp.Expression:
+def window_leave(day: exp.Expr, window: Window, *, dialect: str) -> exp.Expr:
     """Return the first DATE whose window no longer holds `day`; `calendar.window_leave` tells why it is this one."""
     if window.is_fixed:
         return add_days(day, window.days, dialect=dialect)
@@ -193,7 +193,7 @@ def window_leave(day: exp.Expression, window: Window, *, dialect: str) -> exp.Ex
     return fill("LEAST(_a, _b)", dialect, a=same_day, b=month_after)
 
 
-def _number(n: int | exp.Expression) -> exp.Expression:
+def _number(n: int | exp.Expr) -> exp.Expr:
     if isinstance(n, int):
         return exp.Literal.number(n)
     return n

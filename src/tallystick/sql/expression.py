@@ -7,6 +7,7 @@ presence of (entity, key, day), the rest by reading rows again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -44,7 +45,7 @@ class Component:
     """One stored column of a measure: `accumulate` over rows, then `merge` over buckets."""
 
     name: str
-    accumulate: exp.Expression
+    accumulate: exp.Expr
     merge: Merge
     is_count: bool = False
 
@@ -59,10 +60,10 @@ class Measure:
 
     name: str
     kind: MeasureClass
-    aggregate: exp.Expression
+    aggregate: exp.Expr
     components: tuple[Component, ...] = ()
-    combine: exp.Expression | None = None
-    key: exp.Expression | None = None
+    combine: exp.Expr | None = None
+    key: exp.Expr | None = None
     is_last: bool = False
     is_count: bool = False
 
@@ -74,7 +75,7 @@ class MetricExpression:
     text: str
     kind: MeasureClass
     measures: tuple[Measure, ...]
-    combine: exp.Expression
+    combine: exp.Expr
     columns: frozenset[str]
 
     @property
@@ -97,14 +98,14 @@ class MetricExpression:
             component.merge is Merge.SUM for component in measure.components if measure.kind is MeasureClass.ADDITIVE
         )
 
-    def ratio(self) -> tuple[exp.Expression, exp.Expression] | None:
+    def ratio(self) -> tuple[exp.Expr, exp.Expr] | None:
         """Return numerator and denominator, scalars over measure and component names, where the value is a quotient."""
         if isinstance(self.combine, exp.Column) and isinstance(self.measures[0].aggregate.find(exp.Avg), exp.Avg):
             parts = self.measures[0].components
             return (exp.column(parts[0].name), exp.column(parts[1].name)) if parts else None
         return split_ratio(self.combine)
 
-    def direct(self) -> exp.Expression:
+    def direct(self) -> exp.Expr:
         """Return the expression that computes the value straight from rows."""
         return substitute(self.combine, {measure.name: measure.aggregate for measure in self.measures})
 
@@ -114,7 +115,7 @@ class FormulaExpression:
     """A scalar formula over the names of other metrics."""
 
     text: str
-    tree: exp.Expression
+    tree: exp.Expr
     names: tuple[str, ...]
 
 
@@ -163,10 +164,10 @@ def parse_formula(text: str, dialect: str = "duckdb") -> FormulaExpression:
     return FormulaExpression(text, guard_division(tree), names)
 
 
-def guard_division(tree: exp.Expression) -> exp.Expression:
+def guard_division(tree: exp.Expr) -> exp.Expr:
     """Return the tree with every division giving NULL where its denominator is 0."""
 
-    def protect(node: exp.Expression) -> exp.Expression:
+    def protect(node: exp.Expr) -> exp.Expr:
         if not isinstance(node, exp.Div) or isinstance(node.expression, (exp.Literal, exp.Nullif)):
             return node
         divisor = exp.Nullif(this=node.expression.unnest(), expression=exp.Literal.number(0))
@@ -175,7 +176,7 @@ def guard_division(tree: exp.Expression) -> exp.Expression:
     return tree.transform(protect)
 
 
-def split_ratio(tree: exp.Expression) -> tuple[exp.Expression, exp.Expression] | None:
+def split_ratio(tree: exp.Expr) -> tuple[exp.Expr, exp.Expr] | None:
     """Return both sides of a tree that is one guarded division, without its guard."""
     tree = tree.unnest()
     if not isinstance(tree, exp.Div):
@@ -184,10 +185,10 @@ def split_ratio(tree: exp.Expression) -> tuple[exp.Expression, exp.Expression] |
     return tree.this.unnest(), divisor.this if isinstance(divisor, exp.Nullif) else divisor
 
 
-def substitute(tree: exp.Expression, values: dict[str, exp.Expression]) -> exp.Expression:
+def substitute(tree: exp.Expr, values: dict[str, exp.Expr]) -> exp.Expr:
     """Return the tree with unqualified columns replaced by expressions, bracketed where precedence needs it."""
 
-    def replace(node: exp.Expression) -> exp.Expression:
+    def replace(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Column) and not node.table and node.name in values:
             value = values[node.name].copy()
             return exp.paren(value, copy=False) if isinstance(value, (exp.Binary, exp.Unary)) and node.parent else value
@@ -196,14 +197,14 @@ def substitute(tree: exp.Expression, values: dict[str, exp.Expression]) -> exp.E
     return tree.transform(replace)
 
 
-def _parse_scalar(text: str, dialect: str) -> exp.Expression:
+def _parse_scalar(text: str, dialect: str) -> exp.Expr:
     try:
         tree = sqlglot.parse_one(text, dialect=dialect)
     except SqlglotError as error:
-        detail = error.errors[0] if getattr(error, "errors", None) else {}
-        reason = detail.get("description") or str(error).splitlines()[0]
+        details = getattr(error, "errors", None) or [{}]
+        reason = details[0].get("description") or str(error).splitlines()[0]
         raise ExpressionError(f"'{text}' does not parse: {reason.rstrip('.')}") from error
-    if isinstance(tree, (exp.Query, exp.Command, exp.DDL, exp.Alias)) or not isinstance(tree, exp.Expression):
+    if isinstance(tree, (exp.Query, exp.Command, exp.DDL, exp.Alias)) or not isinstance(tree, exp.Expr):
         raise ExpressionError(f"'{text}' is not a single expression", hint="write a metric over a query as sql = …")
     for node in tree.walk():
         node.comments = None
@@ -247,19 +248,19 @@ _DIALECT_AGGREGATES = frozenset(
 )
 
 
-def _is_aggregate_call(node: exp.Expression) -> bool:
+def _is_aggregate_call(node: exp.Expr) -> bool:
     if isinstance(node, (exp.AggFunc, exp.Window)):
         return True
     return isinstance(node, exp.Anonymous) and str(node.this).lower() in _DIALECT_AGGREGATES
 
 
-def _aggregate_root(node: exp.Expression) -> bool:
+def _aggregate_root(node: exp.Expr) -> bool:
     if isinstance(node, (exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls)):
         return _aggregate_root(node.this)
     return _is_aggregate_call(node)
 
 
-def _extract_measures(node: exp.Expression, found: list[Measure]) -> exp.Expression:
+def _extract_measures(node: exp.Expr, found: list[Measure]) -> exp.Expr:
     """Return the scalar above the aggregates; append each distinct aggregate call to `found`."""
     if _aggregate_root(node):
         nested = [child for child in node.walk() if child is not node and isinstance(child, exp.AggFunc)]
@@ -278,8 +279,8 @@ def _extract_measures(node: exp.Expression, found: list[Measure]) -> exp.Express
     return copy
 
 
-def _measure(name: str, node: exp.Expression) -> Measure:
-    condition: exp.Expression | None = None
+def _measure(name: str, node: exp.Expr) -> Measure:
+    condition: exp.Expr | None = None
     call = node
     if isinstance(call, exp.Filter):
         condition, call = call.expression.this, call.this
@@ -293,7 +294,7 @@ def _measure(name: str, node: exp.Expression) -> Measure:
     return Measure(name, kind, node.copy())
 
 
-def _additive(name: str, call: exp.Expression, condition: exp.Expression | None, merge: Merge) -> Measure | None:
+def _additive(name: str, call: exp.Expr, condition: exp.Expr | None, merge: Merge) -> Measure | None:
     if isinstance(call.this, (exp.Distinct, exp.Order, exp.Limit)) or call.args.get("count") or call.expressions:
         return None
     accumulate = _filtered(call.copy(), condition)
@@ -302,7 +303,7 @@ def _additive(name: str, call: exp.Expression, condition: exp.Expression | None,
     return Measure(name, MeasureClass.ADDITIVE, accumulate, (component,), exp.column(component.name), is_count=count)
 
 
-def _count(name: str, call: exp.Expression, condition: exp.Expression | None) -> Measure | None:
+def _count(name: str, call: exp.Expr, condition: exp.Expr | None) -> Measure | None:
     if not isinstance(call.this, exp.Distinct):
         return _additive(name, call, condition, Merge.SUM)
     keys = call.this.expressions
@@ -312,12 +313,12 @@ def _count(name: str, call: exp.Expression, condition: exp.Expression | None) ->
     return Measure(name, MeasureClass.DISTINCT, _filtered(call.copy(), condition), key=key, is_count=True)
 
 
-def _any_value(name: str, call: exp.Expression, condition: exp.Expression | None) -> Measure | None:
+def _any_value(name: str, call: exp.Expr, condition: exp.Expr | None) -> Measure | None:
     """Read any_value as min: the same for one value, and the same answer every time for several."""
     return _additive(name, exp.Min(this=call.this.copy()), condition, Merge.MIN)
 
 
-def _average(name: str, call: exp.Expression, condition: exp.Expression | None) -> Measure | None:
+def _average(name: str, call: exp.Expr, condition: exp.Expr | None) -> Measure | None:
     if isinstance(call.this, exp.Distinct):
         return None
     parts = (
@@ -328,15 +329,15 @@ def _average(name: str, call: exp.Expression, condition: exp.Expression | None) 
     return Measure(name, MeasureClass.ALGEBRAIC, _filtered(call.copy(), condition), parts, combine)
 
 
-def _variance(name: str, call: exp.Expression, condition: exp.Expression | None) -> Measure | None:
+def _variance(name: str, call: exp.Expr, condition: exp.Expr | None) -> Measure | None:
     """Split a variance into n, Σx and Σx²: (Σx² - (Σx)²/n) / (n - ddof), never below 0."""
     if isinstance(call.this, exp.Distinct):
         return None
-    value = exp.cast(call.this.copy(), "double")
-    square = exp.Mul(this=value.copy(), expression=value.copy())
+    number = exp.cast(call.this.copy(), "double")
+    square = exp.Mul(this=number.copy(), expression=number.copy())
     parts = (
         Component(f"{name}_0", _filtered(exp.Count(this=call.this.copy()), condition), Merge.SUM, is_count=True),
-        Component(f"{name}_1", _filtered(exp.Sum(this=value), condition), Merge.SUM),
+        Component(f"{name}_1", _filtered(exp.Sum(this=number), condition), Merge.SUM),
         Component(f"{name}_2", _filtered(exp.Sum(this=square), condition), Merge.SUM),
     )
     freedom = 0 if isinstance(call, (exp.VariancePop, exp.StddevPop)) else 1
@@ -348,7 +349,7 @@ def _variance(name: str, call: exp.Expression, condition: exp.Expression | None)
     return Measure(name, MeasureClass.ALGEBRAIC, _filtered(call.copy(), condition), parts, combine)
 
 
-def _balance(name: str, call: exp.Expression, condition: exp.Expression | None) -> Measure | None:
+def _balance(name: str, call: exp.Expr, condition: exp.Expr | None) -> Measure | None:
     if isinstance(call.this, exp.Order):
         return None
     value = call.this.copy()
@@ -363,13 +364,13 @@ def _balance(name: str, call: exp.Expression, condition: exp.Expression | None) 
     )
 
 
-def _filtered(call: exp.Expression, condition: exp.Expression | None) -> exp.Expression:
+def _filtered(call: exp.Expr, condition: exp.Expr | None) -> exp.Expr:
     if condition is None:
         return call
     return exp.Filter(this=call, expression=exp.Where(this=condition.copy()))
 
 
-_BUILDERS = {
+_BUILDERS: dict[type[exp.Expr], Callable[[str, exp.Expr, exp.Expr | None], Measure | None]] = {
     exp.Sum: lambda n, c, w: _additive(n, c, w, Merge.SUM),
     exp.CountIf: lambda n, c, w: _additive(n, c, w, Merge.SUM),
     exp.Min: lambda n, c, w: _additive(n, c, w, Merge.MIN),
@@ -389,7 +390,7 @@ _BUILDERS = {
 }
 
 
-def _overall_kind(measures: list[Measure], combine: exp.Expression) -> MeasureClass:
+def _overall_kind(measures: list[Measure], combine: exp.Expr) -> MeasureClass:
     order = list(MeasureClass)
     hardest = max((measure.kind for measure in measures), key=order.index)
     if hardest is MeasureClass.ADDITIVE and not isinstance(combine, exp.Column):

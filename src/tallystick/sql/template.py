@@ -14,11 +14,11 @@ _LOOSE_PARENTS = (exp.Binary, exp.Unary, exp.Interval, exp.AtTimeZone)
 
 
 @lru_cache(maxsize=512)
-def _parsed(text: str, dialect: str) -> exp.Expression:
-    return cast("exp.Expression", sqlglot.parse_one(text, read=dialect or None))
+def _parsed(text: str, dialect: str) -> exp.Expr:
+    return cast("exp.Expr", sqlglot.parse_one(text, read=dialect or None))
 
 
-def fill(text: str, dialect: str, /, **parts: exp.Expression) -> exp.Expression:
+def fill(text: str, dialect: str, /, **parts: exp.Expr) -> exp.Expr:
     """Return a new tree of `text` with every name such as `_x` replaced by a copy of the part called `x`.
 
     `text` is written in this package, never by a user. Parts are wrapped in parentheses where an operator could
@@ -36,7 +36,7 @@ def fill(text: str, dialect: str, /, **parts: exp.Expression) -> exp.Expression:
     return tree
 
 
-def _fitting(piece: exp.Expression, parent: exp.Expr) -> exp.Expression:
+def _fitting(piece: exp.Expr, parent: exp.Expr) -> exp.Expr:
     if isinstance(parent, _LOOSE_PARENTS) and (isinstance(piece, exp.Binary) or not isinstance(piece, _ATOMS)):
         return exp.Paren(this=piece)
     return piece
