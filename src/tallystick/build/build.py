@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from time import perf_counter
 
@@ -12,6 +12,7 @@ from tallystick.build.report import Action, BuildReport, BuiltModel, Progress
 from tallystick.build.state import BuiltState
 from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.model import Model
+from tallystick.compiler.order import in_order
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.errors import StorageFullError, TallystickError, WarehouseLockedError
@@ -35,8 +36,13 @@ def build(
     drop_leftovers(engine)
     states = state.read(engine)
     done: list[BuiltModel] = []
+    current: set[str] = set()
+    models = in_order(models, project)
     for model in models:
-        done.append(_build_one(engine, project, model, states.get(model.name), end, now))
+        outcome = _build_one(engine, project, model, states.get(model.name), end, now, current)
+        done.append(outcome)
+        if outcome.error is None:
+            current.add(model.name)
         if progress is not None:
             progress(len(done), len(models), model.name)
     return BuildReport(models=tuple(done), seconds=perf_counter() - started)
@@ -50,11 +56,17 @@ def drop_leftovers(engine: Engine) -> None:
 
 
 def _build_one(
-    engine: Engine, project: Project, model: Model, old: BuiltState | None, end: datetime, now: datetime
+    engine: Engine,
+    project: Project,
+    model: Model,
+    old: BuiltState | None,
+    end: datetime,
+    now: datetime,
+    current: Collection[str],
 ) -> BuiltModel:
     started = perf_counter()
     try:
-        target = Target(model, definition_hash(model, project), project.settings.start, end)
+        target = Target(model, definition_hash(model, project), project.settings.start, end, current)
         action, built = _bring_up_to_date(engine, project, target, old, now)
     except (StorageFullError, WarehouseLockedError):
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,10 +11,13 @@ from sqlglot import exp
 from tallystick.build import state
 from tallystick.build.extent import first_instant
 from tallystick.build.state import BuiltState
-from tallystick.compiler.aggregate_model import N
-from tallystick.compiler.lower import bucket_column, lower
+from tallystick.compiler.aggregate_model import BUCKET, VALUE, N
+from tallystick.compiler.definition_context import definition_context
+from tallystick.compiler.lower import bucket_column, key_columns, lower, lower_from_parts, to_text
 from tallystick.compiler.model import Model
+from tallystick.compiler.order import parts
 from tallystick.compiler.span import Span
+from tallystick.definitions.metric import Formula, Metric
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.sql.buckets import date_literal, literal_instant
@@ -25,12 +29,16 @@ DENSE = "dense"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model to be built up to `end` (UTC), from `start` or from the beginning of its source."""
+    """A model to be built up to `end` (UTC), from `start` or from the beginning of its source.
+
+    `built` names the models that are up to date already and may be read instead of their sources.
+    """
 
     model: Model
     definition_hash: str
     start: datetime | None
     end: datetime
+    built: Collection[str] = ()
 
 
 def calendar(project: Project) -> Calendar:
@@ -50,7 +58,7 @@ def create(engine: Engine, project: Project, target: Target, now: datetime) -> B
     """Build a model from nothing beside what is there, then swap it in; what it replaces is kept and dated."""
     beside = state.table(engine, f"_next_{target.model.name}")
     start = target.start or first_instant(engine.run, project, target.model, engine.dialect) or target.end
-    query = model_query(engine, project, target.model, Span(start, target.end, calendar(project)))
+    query = model_query(engine, project, target.model, Span(start, target.end, calendar(project)), target.built)
     engine.execute(f"CREATE OR REPLACE TABLE {beside} AS {query}")
     with engine.transaction():
         keep_old(engine, target.model.name, target.definition_hash, now)
@@ -63,27 +71,53 @@ def refresh(
 ) -> BuiltState:
     """Recompute the buckets from `since` on, in one transaction with the state."""
     name = state.table(engine, target.model.name)
-    query = model_query(engine, project, target.model, Span(since, target.end, calendar(project)))
+    query = model_query(engine, project, target.model, Span(since, target.end, calendar(project)), target.built)
+    kept = _from_bucket(target.model, since, project, engine.dialect).sql(engine.dialect)
     with engine.transaction():
-        engine.execute(f"DELETE FROM {name} WHERE {_from_bucket(target.model, since, project, engine.dialect)}")
+        engine.execute(f"DELETE FROM {name} WHERE {kept}")
         engine.execute(f"INSERT INTO {name} {query}")
         return record(engine, target, old.covered_start, now)
 
 
-def model_query(engine: Engine, project: Project, model: Model, span: Span) -> str:
-    """Return the text that computes a model's rows, without the row count that queries show."""
-    query = lower(model, project, span, engine.dialect)
+def model_query(engine: Engine, project: Project, model: Model, span: Span, built: Collection[str] = ()) -> str:
+    """Return the text that computes a model's rows, without the row count that queries show.
+
+    A derived model is computed from the rows of its operands where all of them are among the `built` models.
+    """
+    query = _from_built(engine, project, model, span, built) or lower(model, project, span, engine.dialect)
+    if N not in query.named_selects:
+        return to_text(query, engine.dialect, pretty=False)
     names = [name for name in query.named_selects if name != N]
-    return exp.select(*names).from_(query.subquery("model")).sql(engine.dialect)
+    without_n = exp.select(*map(exp.column, names)).from_(query.subquery("model"))
+    return to_text(without_n, engine.dialect, pretty=False)
 
 
-def _from_bucket(model: Model, since: datetime, project: Project, dialect: str) -> str:
+def _from_built(engine: Engine, project: Project, model: Model, span: Span, built: Collection[str]) -> exp.Query | None:
+    if not isinstance(project.metrics[model.metric].definition, Formula):
+        return None
+    operands = {part.metric: part for part in parts(model, project, definition_context(project))}
+    if not all(part.name in built for part in operands.values()):
+        return None
+
+    def rows(operand: Metric) -> exp.Query:
+        part = operands[operand.name]
+        columns = [exp.column(name) for name in (BUCKET, *key_columns(part, project), VALUE)]
+        table = exp.Table(this=exp.to_identifier(part.name), db=exp.to_identifier(engine.schema))
+        query = exp.select(*columns, exp.Literal.number(0).as_(N)).from_(table)
+        if span.start is not None and not model.time.is_all_time:
+            query = query.where(_from_bucket(part, span.start, project, engine.dialect), copy=False)
+        return query
+
+    return lower_from_parts(model, project, rows)
+
+
+def _from_bucket(model: Model, since: datetime, project: Project, dialect: str) -> exp.Expr:
     """Return the predicate over buckets that start at `since` or later."""
     if model.time.grain is not None and model.time.grain.is_sub_day:
         bound = literal_instant(since, is_date=False, dialect=dialect)
     else:
         bound = date_literal(local_date(since, calendar(project)), dialect=dialect)
-    return exp.GTE(this=exp.column(bucket_column(project.metrics[model.metric])), expression=bound).sql(dialect)
+    return exp.GTE(this=exp.column(bucket_column(project.metrics[model.metric])), expression=bound)
 
 
 def record(engine: Engine, target: Target, start: datetime | None, now: datetime, storage: str = DENSE) -> BuiltState:

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from tallystick.compiler.aggregate_model import BUCKET, aggregate_model, read_input
 from tallystick.compiler.definition_context import definition_context
-from tallystick.compiler.formula_model import check_operands, formula_model, operands
+from tallystick.compiler.formula_model import Leaf, check_operands, formula_model, operands
 from tallystick.compiler.model import Model
 from tallystick.compiler.span import Span
 from tallystick.compiler.sql_definition import Stage, compile_definition
@@ -26,6 +26,16 @@ def lower(model: Model, project: Project, span: Span, dialect: str, extra: Itera
     return _lower(model, project.metrics[model.metric], project, span, dialect, tuple(extra))
 
 
+def lower_from_parts(model: Model, project: Project, leaf: Leaf) -> exp.Query:
+    """Return the query of a derived model over operands that are read as `leaf` says: bucket, keys, value and n."""
+    return formula_model(project.metrics[model.metric], project, key_columns(model, project), leaf)
+
+
+def key_columns(model: Model, project: Project) -> list[str]:
+    """Return the names of a model's entity and breakdown columns."""
+    return [*([] if model.entity == ALL else [project.entities[model.entity].key]), *model.by]
+
+
 def _lower(
     model: Model, metric: Metric, project: Project, span: Span, dialect: str, extra: tuple[str, ...]
 ) -> exp.Query:
@@ -35,12 +45,11 @@ def _lower(
     if isinstance(definition, Aggregate):
         return aggregate_model(read_input(model, metric, project, dialect, extra), project, span)
     check_operands(metric, project)
-    names = [*([] if model.entity == ALL else [project.entities[model.entity].key]), *model.by]
 
     def leaf(operand: Metric) -> exp.Query:
         return _lower(replace(model, metric=operand.name), operand, project, span, dialect, extra)
 
-    return formula_model(metric, project, names, leaf)
+    return lower_from_parts(model, project, leaf)
 
 
 def _definition(

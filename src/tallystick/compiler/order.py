@@ -1,0 +1,60 @@
+"""Which models are made of which, and an order that builds every part before what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tallystick.compiler.definition_context import DefinitionContext, definition_context
+from tallystick.compiler.formula_model import operands
+from tallystick.compiler.model import Model
+from tallystick.compiler.plan import plan
+from tallystick.compiler.sql_definition import peer_models
+from tallystick.definitions.metric import Formula, SqlQuery
+from tallystick.definitions.project import Project
+from tallystick.errors import TallystickError
+
+
+def parts(model: Model, project: Project, context: DefinitionContext) -> tuple[Model, ...]:
+    """Return the models of other metrics whose rows this model can be, or has to be, made from."""
+    metric = project.metrics[model.metric]
+    if isinstance(metric.definition, Formula):
+        names = operands(metric, project.metrics, project.dialect)
+        return tuple(replace(model, metric=name) for name in names)
+    if isinstance(metric.definition, SqlQuery):
+        return peer_models(metric, model, context)
+    return ()
+
+
+def in_order(models: Iterable[Model], project: Project) -> tuple[Model, ...]:
+    """Return models after their parts, otherwise in the order given; parts that a query reads are added.
+
+    A model whose SQL cannot be read yet keeps its place: building it will say why.
+    """
+    wanted = dict.fromkeys(models)
+    context = definition_context(project)
+    planned = set(plan(project))
+    done: dict[Model, None] = {}
+
+    def visit(model: Model, path: tuple[Model, ...]) -> None:
+        if model in done or model in path:
+            return
+        for part in _parts_or_none(model, project, context):
+            if part in wanted or (part in planned and _is_required(model, project)):
+                visit(part, (*path, model))
+        done[model] = None
+
+    for model in wanted:
+        visit(model, ())
+    return tuple(done)
+
+
+def _parts_or_none(model: Model, project: Project, context: DefinitionContext) -> tuple[Model, ...]:
+    try:
+        return parts(model, project, context)
+    except TallystickError:
+        return ()
+
+
+def _is_required(model: Model, project: Project) -> bool:
+    return isinstance(project.metrics[model.metric].definition, SqlQuery)
