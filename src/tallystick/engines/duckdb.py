@@ -41,15 +41,25 @@ class DuckDBEngine:
         if path is not None and not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
         with self._translated():
-            self._connection = duckdb.connect(
-                str(path) if path else ":memory:", read_only=read_only and path is not None
-            )
+            self._connection = self._open(read_only=read_only)
         self._depth = 0
         try:
             self._prepare(files or {}, read_only=read_only and path is not None)
         except BaseException:
             self._connection.close()
             raise
+
+    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        """Open the file under its own name, or under another where that would be mistaken for our schema's."""
+        if self.path is None:
+            return duckdb.connect(":memory:")
+        if self.path.stem.lower() != self.schema.lower():
+            return duckdb.connect(str(self.path), read_only=read_only)
+        connection = duckdb.connect(":memory:")
+        mode = " (READ_ONLY)" if read_only else ""
+        connection.execute(f"ATTACH {_quoted(str(self.path))} AS warehouse{mode}")
+        connection.execute("USE warehouse")
+        return connection
 
     def _prepare(self, files: Mapping[str, Path], *, read_only: bool) -> None:
         allowed = ", ".join(_quoted(str(path)) for path in files.values())
