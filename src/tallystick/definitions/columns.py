@@ -120,8 +120,6 @@ def columns_of(text: str, dialect: str, source: str) -> list[str]:
     return names
 
 
-def _finding(
-    name: str, source: Source, stored: Collection[str], named: Collection[str], at: Location
-) -> Diagnostic:
+def _finding(name: str, source: Source, stored: Collection[str], named: Collection[str], at: Location) -> Diagnostic:
     hint = nearest(name, {*stored, *source.columns, *named})
     return diagnose("unknown-column", f"source '{source.name}' has no column '{name}'", at, hint=hint)

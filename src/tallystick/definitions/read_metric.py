@@ -159,7 +159,7 @@ def _aggregate(fields: Fields, expr: str) -> Aggregate | None:
             fields.report("missing-key", f"metric '{fields.name}' has no source", hint='write source = "…"')
         return None
     if event is not None:
-        where = (event, *(condition for condition in where if condition != event))
+        where = (event, *where)
     return Aggregate(source=source or "", expr=expr, where=where, dialect=fields.text("dialect"))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tallystick.definitions.diagnostics import diagnose
 from tallystick.definitions.duration import parse_duration
@@ -16,6 +15,7 @@ from tallystick.definitions.query_file import QueryFiles
 from tallystick.definitions.read_about import read_about
 from tallystick.definitions.source import Column, Dimension, Segment, Source
 from tallystick.errors import DefinitionError
+from tallystick.sql.calendar import zone_info
 
 DATA_FILES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".csv.gz", ".tsv.gz", ".json.gz", ".ndjson.gz")
 _TABLE = re.compile(r"[\w$-]+(?:\.[\w$-]+){0,2}")
@@ -24,11 +24,7 @@ _QUERY = re.compile(r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*(?:select|with|fro
 
 def check_zone(name: Any) -> str:
     """Return a time zone's name, or raise DefinitionError if there is no such zone."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        hint = "write a name of the tz database, such as Europe/Berlin"
-        raise DefinitionError(f"'{name}' is not a time zone", hint=hint) from None
+    zone_info(name)
     return str(name)
 
 
@@ -130,7 +126,7 @@ def _entities(fields: Fields) -> Mapping[str, str]:
 
 
 def _filters(fields: Fields) -> Mapping[str, str]:
-    table = fields.named("filters", hint="write name = \"condition\" pairs")
+    table = fields.named("filters", hint='write name = "condition" pairs')
     if table is None:
         return MappingProxyType({})
     found = {}

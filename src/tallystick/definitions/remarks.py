@@ -26,7 +26,9 @@ def find_remarks(project: Project, drafts: Drafts) -> Iterator[Diagnostic]:
 def _undocumented(project: Project) -> Iterator[Diagnostic]:
     for metric in project.metrics.values():
         missing = [
-            what for what, value in (("description", metric.about.description), ("owner", metric.about.owners)) if not value
+            what
+            for what, value in (("description", metric.about.description), ("owner", metric.about.owners))
+            if not value
         ]
         if missing:
             message = f"metric '{metric.name}' has no {' and no '.join(missing)}"

@@ -15,7 +15,7 @@ from tallystick.definitions.conditions import conditions, expand, named_conditio
 from tallystick.definitions.diagnostics import Severity, diagnose, nearest, sort
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.entity import Entity
-from tallystick.definitions.fragment import is_name, parse_fragment, parse_query
+from tallystick.definitions.fragment import parse_fragment, parse_query
 from tallystick.definitions.graph import ARROW, cycles
 from tallystick.definitions.origin import Origin, place_of
 from tallystick.definitions.project import Project, Settings
@@ -91,9 +91,13 @@ def _dialect(drafts: Drafts) -> str:
 
 def _resolve_entities(drafts: Drafts) -> None:
     """Add entities that are only mentioned, fill in keys of parents, and cut cycles."""
-    mentioned = [(name, source.origin, f"entities.{name}") for source in drafts.sources.values() for name in source.entities]
+    mentioned = [
+        (name, source.origin, f"entities.{name}") for source in drafts.sources.values() for name in source.entities
+    ]
     mentioned += [
-        (edge.parent, entity.origin, "rolls_up_to") for entity in drafts.entities.values() for edge in entity.rolls_up_to
+        (edge.parent, entity.origin, "rolls_up_to")
+        for entity in drafts.entities.values()
+        for edge in entity.rolls_up_to
     ]
     declared = {*drafts.entities, *drafts.broken.get("entity", ())}
     for name, origin, path in mentioned:
@@ -107,7 +111,8 @@ def _resolve_entities(drafts: Drafts) -> None:
                 )
     for name, entity in drafts.entities.items():
         edges = tuple(
-            replace(edge, parent_key=edge.parent_key or _key(drafts.entities, edge.parent)) for edge in entity.rolls_up_to
+            replace(edge, parent_key=edge.parent_key or _key(drafts.entities, edge.parent))
+            for edge in entity.rolls_up_to
         )
         drafts.entities[name] = replace(entity, rolls_up_to=edges)
     _cut_entity_cycles(drafts)

@@ -120,7 +120,7 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
     if known.source.time is None:
         at = place_of(metric.origin, "source", "data_source", "event")
         message = f"metric '{metric.name}': source '{known.source.name}' has no time column"
-        hint = f'add time = "…" to source \'{known.source.name}\''
+        hint = f"add time = \"…\" to source '{known.source.name}'"
         drafts.findings.append(diagnose("missing-time", message, at, hint=hint))
     if known.stored is not None and drafts.errors() == before:
         drafts.findings.extend(metric_columns(metric, known.source, known.stored, drafts.segments, dialect))
@@ -139,18 +139,16 @@ def _report_expression(metric: Metric, text: str, error: ExpressionError, dialec
 def _check_condition(metric: Metric, index: int, text: str, known: Terms, drafts: Drafts, dialect: str) -> None:
     definition = metric.definition
     own_dialect = definition.dialect if isinstance(definition, Aggregate) else None
-    is_event = metric.origin.of("event") != metric.origin.location and index == 0
-    path = "event" if is_event else f"where.{index - (metric.origin.of('event') != metric.origin.location)}"
     if not is_name(text):
         try:
             expand(text, known.named, dialect, own_dialect)
         except DefinitionError as error:
-            drafts.report_sql(error, metric.origin, path, "where")
+            drafts.report_sql(error, metric.origin, _condition_path(metric, index), "where")
         return
     name, source = text.strip(), known.source
     if name in known.named or name in source.columns or name.lower() in (known.stored or ()):
         return
-    at = place_of(metric.origin, path, "where")
+    at = place_of(metric.origin, _condition_path(metric, index), "where")
     where = f"metric '{metric.name}'"
     if segment := drafts.segments.get(name):
         message = f"{where}: {segment.kind} '{name}' is on source '{segment.source}', not on '{source.name}'"
@@ -164,6 +162,13 @@ def _check_condition(metric: Metric, index: int, text: str, known: Terms, drafts
     message = f"{where}: source '{source.name}' has no filter, event or segment '{name}'"
     hint = nearest(name, known.named) or f"for a column write a condition, such as {name} = true"
     drafts.findings.append(diagnose("unknown-filter", message, at, hint=hint))
+
+
+def _condition_path(metric: Metric, index: int) -> str:
+    """Return the key a condition is written at; an event is a metric's first condition."""
+    if metric.origin.of("event") == metric.origin.location:
+        return f"where.{index}"
+    return f"where.{index - 1}" if index else "event"
 
 
 # -- formulas ---------------------------------------------------------------------------------------------------------
@@ -274,9 +279,7 @@ def _with_reachable_defaults(metric: Metric, known: Collection[Terms], drafts: D
         return metric
     left = ", ".join(name for name in defaults if name not in reached)
     message = f"metric '{metric.name}' is not counted for {left}, a default its source cannot reach"
-    drafts.findings.append(
-        diagnose("default-not-reached", message, metric.origin.location, severity=Severity.INFO)
-    )
+    drafts.findings.append(diagnose("default-not-reached", message, metric.origin.location, severity=Severity.INFO))
     return replace(metric, views=replace(metric.views, entities=tuple(reached) or (ALL,)))
 
 
