@@ -153,6 +153,8 @@ def _syntax(document: Document, message: str) -> Diagnostic:
     if not place:
         return diagnose("toml-syntax", message, Location(document.file))
     message = message[: place.start()]
+    if message == r"Illegal character '\n'":
+        message = "a text is not closed before the end of its line"
     line = int(place[1]) if place[1] else document.text.count("\n") + (not document.text.endswith("\n"))
     column = int(place[2]) if place[2] else 1
     places = lines_of(document.text)
