@@ -75,7 +75,7 @@ def test_a_header_takes_over_from_the_longer_key_that_implied_it() -> None:
 
 def test_a_key_written_twice_is_remembered_with_both_places() -> None:
     found = scan("[metrics.a]\nx = 1\n[metrics.a]\nx = 2\n")
-    assert [(path, first, second) for path, first, second in found.repeats][0] == (("metrics", "a"), 9, 27)
+    assert found.repeats[0] == (("metrics", "a"), 9, 27)
 
 
 def test_windows_line_ends_and_a_byte_order_mark() -> None:
@@ -123,7 +123,7 @@ def write_value(value: Any) -> str:
     if isinstance(value, str):
         return f'"""\n{value}"""' if "\n" in value and '"' not in value else json.dumps(value)
     if isinstance(value, list):
-        return "[" + "".join(f"\n  {write_value(item)}, # ] }} \"\n" for item in value) + "]"
+        return "[" + "".join(f'\n  {write_value(item)}, # ] }} "\n' for item in value) + "]"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{write_key(k, quote=True)} = {write_inline(v)}" for k, v in value.items()) + " }"
     return str(value)
@@ -137,7 +137,10 @@ def write_inline(value: Any) -> str:
 
 def write(document: dict[str, Any]) -> str:
     plain = {k: v for k, v in document.items() if not isinstance(v, dict)}
-    lines = [f"{write_key(k, quote=False)} = {write_inline(v) if _has_table(v) else write_value(v)}" for k, v in plain.items()]
+    lines = [
+        f"{write_key(k, quote=False)} = {write_inline(v) if _has_table(v) else write_value(v)}"
+        for k, v in plain.items()
+    ]
     for name, table in document.items():
         if isinstance(table, dict):
             lines.append(f"[ {write_key(name, quote=False)} ] # header")

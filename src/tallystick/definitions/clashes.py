@@ -18,28 +18,34 @@ def find_clashes(drafts: Drafts) -> None:
 
 
 def _conditions(drafts: Drafts) -> None:
-    """Report a filter named like a segment of its source, or like a column that is computed."""
-    for source in drafts.sources.values():
+    """Report a filter named like a segment of its source, or like a column that is computed; neither is used."""
+    for source in list(drafts.sources.values()):
         for name in source.filters:
             at = place_of(source.origin, f"filters.{name}")
             segment = drafts.segments.get(name)
             if segment is not None and segment.source == source.name:
                 message = f"'{name}' is a filter of source '{source.name}' and also a {segment.kind}"
-                hint = f"rename one of them; the {segment.kind} is at {segment.origin.location}"
-                drafts.findings.append(diagnose("name-clash", message, at, hint=hint))
-            elif name in source.columns and source.columns[name].sql is not None:
+                hint = f"rename one of them; the filter is at {at}"
+                drafts.findings.append(diagnose("name-clash", message, segment.origin.location, hint=hint))
+                drafts.leave_out(segment.kind, name)
+                del drafts.segments[name]
+            if name in source.columns and source.columns[name].sql is not None:
                 message = f"'{name}' is a filter and also a computed column of source '{source.name}'"
                 drafts.findings.append(diagnose("name-clash", message, at, hint="rename one of them"))
+                drafts.leave_out("source", source.name)
+                drafts.sources.pop(source.name, None)
 
 
 def _dimensions(drafts: Drafts) -> None:
     """Report a dimension named like an entity, since values are asked for by either."""
-    for dimension in drafts.dimensions.values():
+    for dimension in list(drafts.dimensions.values()):
         if dimension.name in drafts.entities:
             other = drafts.entities[dimension.name].origin.location
             message = f"'{dimension.name}' is a dimension and also an entity"
             hint = f"rename one of them; the entity is at {other}"
             drafts.findings.append(diagnose("name-clash", message, dimension.origin.location, hint=hint))
+            drafts.leave_out("dimension", dimension.name)
+            del drafts.dimensions[dimension.name]
 
 
 def _models(drafts: Drafts) -> None:

@@ -10,10 +10,13 @@ from tallystick.definitions.conditions import named_conditions
 from tallystick.definitions.diagnostics import Diagnostic, diagnose, nearest, sort
 from tallystick.definitions.fragment import is_name, parse_fragment, parse_query
 from tallystick.definitions.metric import Aggregate, Metric
-from tallystick.definitions.origin import place_of
+from tallystick.definitions.origin import Origin, place_in, place_of
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Segment, Source
 from tallystick.errors import ExpressionError, Location
+
+EXPR = ("expr", "expression", "select_expression", "column", "aggregation", "numerator")
+"""The keys an expression may be written under."""
 
 
 def projected(source: Source, dialect: str) -> frozenset[str] | None:
@@ -52,27 +55,28 @@ def check_columns(project: Project, columns: Mapping[str, Mapping[str, str]]) ->
 
 def source_columns(source: Source, stored: Collection[str], dialect: str) -> Iterator[Diagnostic]:
     """Yield findings about the columns a source's own keys speak of."""
-    named = named_conditions(source, {})
+    known = _known(source, stored, ())
     keys = [("time", source.time), ("partition", source.partition)]
     keys += [(f"entities.{name}", column) for name, column in source.entities.items()]
     keys += [(f"columns.{column.name}.sql", column.sql) for column in source.columns.values()]
     for key, text in keys:
         if text:
-            yield from _unknown(text, dialect, source, stored, (), place_of(source.origin, key))
+            yield from _unknown(text, dialect, source, known, source.origin, key)
+    with_filters = _known(source, stored, source.filters)
     for name, text in source.filters.items():
-        yield from _unknown(text, dialect, source, stored, named, place_of(source.origin, f"filters.{name}"))
+        yield from _unknown(text, dialect, source, with_filters, source.origin, f"filters.{name}")
     for column in source.columns.values():
         if column.sql is None and column.name.lower() not in stored:
             at = place_of(source.origin, f"columns.{column.name}", f"dimensions.{column.name}", "dimensions")
-            yield _finding(column.name, source, stored, (), at)
+            yield _finding(column.name, source, known - {column.name}, at)
 
 
 def segment_columns(
     segment: Segment, source: Source, stored: Collection[str], segments: Mapping[str, Segment], dialect: str
 ) -> Iterator[Diagnostic]:
     """Yield findings about the columns an event, segment or filter speaks of."""
-    at = place_of(segment.origin, "where", "sql", "expr")
-    yield from _unknown(segment.where, dialect, source, stored, named_conditions(source, segments), at)
+    known = _known(source, stored, named_conditions(source, segments))
+    yield from _unknown(segment.where, dialect, source, known, segment.origin, "where", "sql", "expr")
 
 
 def metric_columns(
@@ -83,45 +87,67 @@ def metric_columns(
     if not isinstance(definition, Aggregate):
         return
     dialect = definition.dialect or dialect
-    at = place_of(metric.origin, "expr", "expression", "select_expression", "column")
-    yield from _unknown(definition.expr, dialect, source, stored, (), at)
-    named = named_conditions(source, segments)
-    for text in definition.where:
-        yield from _unknown(text, dialect, source, stored, named, place_of(metric.origin, "where"))
+    known = _known(source, stored, ())
+    yield from _unknown(definition.expr, dialect, source, known, metric.origin, *EXPR)
+    with_conditions = _known(source, stored, named_conditions(source, segments))
+    for index, text in enumerate(definition.where):
+        path = condition_path(metric, index)
+        yield from _unknown(text, dialect, source, with_conditions, metric.origin, path, "where")
+
+
+def condition_path(metric: Metric, index: int) -> str:
+    """Return the key a condition is written at; an event is a metric's first condition."""
+    if metric.origin.of("event") == metric.origin.location:
+        return f"where.{index}"
+    return f"where.{index - 1}" if index else "event"
+
+
+def _known(source: Source, stored: Collection[str], named: Collection[str]) -> frozenset[str]:
+    """Return the names that may stand in SQL on a source, in lower case: SQL does not tell cases apart."""
+    return frozenset(name.lower() for name in (*stored, *source.columns, *named))
 
 
 def _unknown(
-    text: str, dialect: str, source: Source, stored: Collection[str], named: Collection[str], at: Location
+    text: str, dialect: str, source: Source, known: frozenset[str], origin: Origin, *paths: str
 ) -> Iterator[Diagnostic]:
     if is_name(text):
-        names: list[str] = [text.strip()]
-    else:
-        try:
-            names = columns_of(text, dialect, source.name)
-        except ExpressionError:
-            return
-    for name in dict.fromkeys(names):
-        known = name in named or name in source.columns or name.lower() in stored
-        if not known:
-            yield _finding(name, source, stored, named, at)
+        if text.strip().lower() not in known:
+            yield _finding(text.strip(), source, known, place_of(origin, *paths))
+        return
+    try:
+        columns = columns_of(text, dialect, source.name)
+    except ExpressionError:
+        return
+    for name, place in columns.items():
+        if name.lower() not in known:
+            yield _finding(name, source, known, place_in(origin, place, *paths))
 
 
-def columns_of(text: str, dialect: str, source: str) -> list[str]:
-    """Return the columns of a source that a fragment speaks of; in `a.b` where `a` is no source, the column is `a`."""
+def columns_of(text: str, dialect: str, source: str) -> dict[str, Location]:
+    """Return the columns of a source that a fragment speaks of, each with the place of its first mention in the text.
+
+    In `a.b` where `a` is not the source, the column is `a`. Subqueries have columns of their own.
+    """
     tree = parse_fragment(text, dialect)
-    bound = {name for scope in tree.find_all(exp.Lambda) for name in (arg.name for arg in scope.expressions)}
+    bound = {argument.name for scope in tree.find_all(exp.Lambda) for argument in scope.expressions}
     inner = {id(column) for query in tree.find_all(exp.Query) for column in query.find_all(exp.Column)}
-    names = []
-    for column in tree.find_all(exp.Column):
+    found: dict[str, Location] = {}
+    for column in tree.find_all(exp.Column, bfs=False):
         if id(column) in inner or isinstance(column.this, exp.Star) or column.name in bound:
             continue
-        parts = [part.name for part in column.parts]
-        names.append(parts[1] if len(parts) > 1 and parts[0] == source else parts[0])
-    return names
+        parts = column.parts
+        part = parts[1] if len(parts) > 1 and parts[0].name == source else parts[0]
+        found.setdefault(part.name, _place(part))
+    return found
 
 
-def _finding(
-    name: str, source: Source, stored: Collection[str], named: Collection[str], at: Location
-) -> Diagnostic:
-    hint = nearest(name, {*stored, *source.columns, *named})
-    return diagnose("unknown-column", f"source '{source.name}' has no column '{name}'", at, hint=hint)
+def _place(part: exp.Expr) -> Location:
+    """Return where an identifier begins; sqlglot notes where it ends."""
+    line, end = part.meta.get("line"), part.meta.get("col")
+    if line is None or end is None:
+        return Location()
+    return Location(None, line, end - (part.meta["end"] - part.meta["start"]))
+
+
+def _finding(name: str, source: Source, known: Collection[str], at: Location) -> Diagnostic:
+    return diagnose("unknown-column", f"source '{source.name}' has no column '{name}'", at, hint=nearest(name, known))

@@ -65,6 +65,8 @@ def _written_out(
                 return node
             path = " → ".join((*inside[inside.index(name) :], name))
             raise ExpressionError(f"condition '{name}' leads back to itself: {path}", hint="write one of them out")
-        return exp.paren(_written_out(parse_fragment(named[name], dialect), named, dialect, (*inside, name)), copy=False)
+        return exp.paren(
+            _written_out(parse_fragment(named[name], dialect), named, dialect, (*inside, name)), copy=False
+        )
 
     return tree.copy().transform(replace)

@@ -77,6 +77,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return None
 
 
+def misspelled(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a name is almost, for remarks about names that may also be meant as written."""
+    close = get_close_matches(name.lower(), known, n=1, cutoff=0.85)
+    return close[0] if close else None
+
+
 def sort(findings: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Order findings by place, errors first within a place, and drop repeats."""
     rank = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}

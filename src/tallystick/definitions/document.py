@@ -36,14 +36,14 @@ class Document:
 
     def at(self, path: TomlPath) -> Location:
         """Return where a key is written, or the nearest enclosing key that is."""
-        keys = self._scanned.keys
+        keys = self.scanned.keys
         while path and path not in keys:
             path = path[:-1]
-        return self._location(keys[path]) if path else Location(self.file, 1, 1)
+        return self.place(keys[path]) if path else Location(self.file, 1, 1)
 
     def inside(self, path: TomlPath, line: int, column: int) -> Location:
         """Return the place of a line and column (from 1) within the string written at a key."""
-        start = self._scanned.values.get(path)
+        start = self.scanned.values.get(path)
         if start is None:
             return self.at(path)
         quotes = 3 if self.text.startswith(('"""', "'''"), start) else 1
@@ -54,15 +54,17 @@ class Document:
             start = self.text.find("\n", start) + 1
             if not start:
                 return self.at(path)
-        return self._location(start + column - 1)
+        return self.place(start + column - 1)
 
     @property
-    def _scanned(self) -> Scan:
+    def scanned(self) -> Scan:
+        """Return the offsets of the text, scanned once."""
         if self._scan is None:
             self._scan = scan(self.text)
         return self._scan
 
-    def _location(self, offset: int) -> Location:
+    def place(self, offset: int) -> Location:
+        """Return the line and column of an offset into the text."""
         if self._places is None:
             self._places = lines_of(self.text)
         line, column = self._places(offset)
@@ -81,18 +83,18 @@ class FileOrigin(Origin):
         object.__setattr__(self, "path", path)
 
     @property
-    def location(self) -> Location:  # type: ignore[override]
+    def location(self) -> Location:
         """Return where the definition's own key is written."""
         return self.document.at(self.path)
 
     @property
-    def fields(self) -> Mapping[str, Location]:  # type: ignore[override]
+    def fields(self) -> Mapping[str, Location]:
         """Return the place of every field by dotted path."""
         return MappingProxyType(dict(self._fields()))
 
     def _fields(self) -> Iterator[tuple[str, Location]]:
         length = len(self.path)
-        for path in self.document._scanned.keys:
+        for path in self.document.scanned.keys:
             if len(path) > length and path[:length] == self.path:
                 yield ".".join(map(str, path[length:])), self.document.at(path)
 
@@ -151,13 +153,15 @@ def _syntax(document: Document, message: str) -> Diagnostic:
     if not place:
         return diagnose("toml-syntax", message, Location(document.file))
     message = message[: place.start()]
+    if message == r"Illegal character '\n'":
+        message = "a text is not closed before the end of its line"
     line = int(place[1]) if place[1] else document.text.count("\n") + (not document.text.endswith("\n"))
     column = int(place[2]) if place[2] else 1
     places = lines_of(document.text)
-    for path, first, second in document._scanned.repeats:
+    for path, first, second in document.scanned.repeats:
         if places(second)[0] == line:
             name = ".".join(map(str, path))
             hint = f"'{name}' is already written on line {places(first)[0] + document.line}"
-            return diagnose("toml-syntax", f"'{name}' is written twice", document._location(second), hint=hint)
+            return diagnose("toml-syntax", f"'{name}' is written twice", document.place(second), hint=hint)
     at = Location(document.file, line + document.line, column + document.column)
     return diagnose("toml-syntax", message[:1].lower() + message[1:], at)

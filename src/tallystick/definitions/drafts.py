@@ -51,7 +51,7 @@ class Drafts:
 
     def report_sql(self, error: TallystickError, origin: Origin, *paths: str, code: str = "bad-sql") -> None:
         """Report SQL that does not do, at the place inside the first of these fields that is written."""
-        at = place_in(origin, error, *paths)
+        at = place_in(origin, error.at, *paths)
         self.findings.append(diagnose(code, error.message, at, hint=error.hint))
 
     def missing(self, kind: str, name: str, where: str, at: Location, known: Iterable[str]) -> Diagnostic:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -33,7 +35,8 @@ T = TypeVar("T")
 def identifier_hint(name: str) -> str:
     """Return what to write instead of a name that is not an identifier."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-    plain = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
+    letters = unicodedata.normalize("NFKD", words.casefold()).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")
     if plain[:1].isdigit():
         plain = f"_{plain}"
     rule = "lower-case letters, digits and _, not starting with a digit"
@@ -66,8 +69,8 @@ class Fields:
 
     @property
     def name(self) -> str:
-        """Return the last key of the path."""
-        return str(self.path[-1])
+        """Return the last key of the path; the file where the table is the whole document."""
+        return str(self.path[-1]) if self.path else self.document.file
 
     def has(self, *names: str) -> bool:
         """Tell whether any of these keys is written."""
@@ -81,6 +84,12 @@ class Fields:
         """Add a finding about a key below this table."""
         at = self.document.at((*self.path, *path))
         self.findings.append(diagnose(code, message, at, severity=severity, hint=hint))
+
+    def report_missing(self, message: str, *names: str, hint: str) -> None:
+        """Report that none of these keys is written, unless one is misspelled, which is reported anyway."""
+        unknown = [key for key in self.table if key not in self.known]
+        if not any(get_close_matches(key, names, n=1) for key in unknown):
+            self.report("missing-key", message, hint=hint)
 
     def wrong_type(self, wanted: str, value: object, *path: str | int, hint: str | None = None) -> None:
         """Report a value of the wrong kind."""

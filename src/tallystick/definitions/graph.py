@@ -41,18 +41,22 @@ def _walk(start: str, edges: Mapping[str, Iterable[str]], done: set[str], found:
 
 
 def in_order(edges: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return the names of an acyclic graph so that each comes after everything it leads to."""
-    order: dict[str, None] = {}
+    """Return the names so that each comes after everything it leads to; within a cycle the order is arbitrary."""
+    order: list[str] = []
+    entered: set[str] = set()
     for start in edges:
-        stack = [(start, False)]
-        while stack:
-            name, is_entered = stack.pop()
-            if is_entered:
-                order.setdefault(name)
-            elif name not in order:
-                stack.append((name, True))
-                stack.extend((step, False) for step in edges.get(name, ()) if step in edges and step not in order)
-    return list(order)
+        pending = [] if start in entered else [(start, iter(edges[start]))]
+        entered.add(start)
+        while pending:
+            name, steps = pending[-1]
+            step = next((step for step in steps if step in edges and step not in entered), None)
+            if step is None:
+                order.append(name)
+                pending.pop()
+            else:
+                entered.add(step)
+                pending.append((step, iter(edges[step])))
+    return order
 
 
 def ancestors(entities: Mapping[str, Entity], start: str) -> frozenset[str]:

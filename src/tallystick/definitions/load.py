@@ -33,7 +33,9 @@ def load(path: Path | str) -> Project:
     """
     path = Path(path)
     if not path.exists():
-        raise ProjectError(f"'{path}' does not exist", hint="give the folder of a project, or start one with: tally init")
+        raise ProjectError(
+            f"'{path}' does not exist", hint="give the folder of a project, or start one with: tally init"
+        )
     if path.is_file() and path.suffix != ".toml":
         raise ProjectError(f"'{path}' is not a project", hint="give a folder or a .toml file")
     drafts = Drafts()

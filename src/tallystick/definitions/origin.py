@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from tallystick.errors import Location, TallystickError
+from tallystick.errors import Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ def place_of(origin: Origin, *paths: str) -> Location:
     return origin.location
 
 
-def place_in(origin: Origin, error: TallystickError, *paths: str) -> Location:
-    """Return where an error, placed within the text of the first written field, lies in the file."""
+def place_in(origin: Origin, place: Location | None, *paths: str) -> Location:
+    """Return where a place within the text of the first written field lies in the file."""
     field = next((path for path in paths if origin.of(path) != origin.location), paths[0])
-    if error.at is not None and error.at.line and error.at.column:
-        return origin.inside(field, error.at.line, error.at.column)
+    if place is not None and place.line and place.column:
+        return origin.inside(field, place.line, place.column)
     return origin.of(field)

@@ -55,7 +55,7 @@ def _grains(fields: Fields) -> tuple[Grain, ...]:
     names = ("grains", "grain", "time_aggregations")
     grains = [
         grain
-        for path, value in fields.items((str,), "a grain such as \"day\"", *names)
+        for path, value in fields.items((str,), 'a grain such as "day"', *names)
         if (grain := fields.parsed("bad-grain", parse_grain, value, *path))
     ]
     return tuple(dict.fromkeys(grains))
@@ -66,7 +66,7 @@ def _rolling(fields: Fields) -> tuple[Window, ...]:
         return _rolling_table(fields)
     windows = [
         window
-        for path, value in fields.items((int, str), "days as a number or text such as \"12 weeks\"", "rolling")
+        for path, value in fields.items((int, str), 'days as a number or text such as "12 weeks"', "rolling")
         if (window := fields.parsed("bad-window", parse_window, value, *path))
     ]
     return tuple(dict.fromkeys(windows))

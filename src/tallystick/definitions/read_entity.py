@@ -62,7 +62,9 @@ def _edges(fields: Fields) -> dict[str, _Mapping]:
             hint = 'write rolls_up_to = "…"'
             fields.report("missing-key", "'through' without 'rolls_up_to'", "through", hint=hint)
         return {}
-    parents = [name for name in fields.texts("rolls_up_to") or () if fields.check_name("an entity", "rolls_up_to", name)]
+    parents = [
+        name for name in fields.texts("rolls_up_to") or () if fields.check_name("an entity", "rolls_up_to", name)
+    ]
     if through and isinstance(through[1], dict) and set(through[1]) & set(parents):
         edges = _each(fields.sub("through"), within=parents)
         missing = [parent for parent in parents if parent not in through[1]]

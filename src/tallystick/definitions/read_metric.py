@@ -80,7 +80,7 @@ def _definition(fields: Fields, queries: QueryFiles) -> Definition | None:
     chosen = next((key for key in kinds if fields.has(*synonyms.get(key, (key,)))), None)
     if chosen is None:
         hint = 'write expr and source, such as expr = "count(*)", or sql, or ref'
-        fields.report("no-definition", f"metric '{fields.name}' does not say what it computes", hint=hint)
+        fields.report_missing(f"metric '{fields.name}' does not say what it computes", *kinds, hint=hint)
         return None
     definition = kinds[chosen](fields, queries)
     _refuse_misplaced(fields, chosen)
@@ -156,10 +156,10 @@ def _aggregate(fields: Fields, expr: str) -> Aggregate | None:
     where = fields.texts("where") or ()
     if source is None and event is None:
         if not fields.has(*SOURCE, "event"):
-            fields.report("missing-key", f"metric '{fields.name}' has no source", hint='write source = "…"')
+            fields.report_missing(f"metric '{fields.name}' has no source", *SOURCE, hint='write source = "…"')
         return None
     if event is not None:
-        where = (event, *(condition for condition in where if condition != event))
+        where = (event, *where)
     return Aggregate(source=source or "", expr=expr, where=where, dialect=fields.text("dialect"))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tallystick.definitions.diagnostics import diagnose
 from tallystick.definitions.duration import parse_duration
@@ -16,6 +15,7 @@ from tallystick.definitions.query_file import QueryFiles
 from tallystick.definitions.read_about import read_about
 from tallystick.definitions.source import Column, Dimension, Segment, Source
 from tallystick.errors import DefinitionError
+from tallystick.sql.calendar import zone_info
 
 DATA_FILES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".csv.gz", ".tsv.gz", ".json.gz", ".ndjson.gz")
 _TABLE = re.compile(r"[\w$-]+(?:\.[\w$-]+){0,2}")
@@ -24,11 +24,7 @@ _QUERY = re.compile(r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*(?:select|with|fro
 
 def check_zone(name: Any) -> str:
     """Return a time zone's name, or raise DefinitionError if there is no such zone."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        hint = "write a name of the tz database, such as Europe/Berlin"
-        raise DefinitionError(f"'{name}' is not a time zone", hint=hint) from None
+    zone_info(name)
     return str(name)
 
 
@@ -81,7 +77,8 @@ def _rows(fields: Fields, queries: QueryFiles) -> dict[str, str | None]:
     origin = fields.text("from_expression")
     if not written:
         hint = 'write table = "…", sql = "select …" or file = "….parquet"'
-        fields.report("missing-key", f"source '{fields.name}' does not say where its rows are", hint=hint)
+        message = f"source '{fields.name}' does not say where its rows are"
+        fields.report_missing(message, "table", "sql", "file", hint=hint)
     for key in written[1:]:
         hint = "keep one of them"
         fields.report("conflicting-keys", f"'{written[0]}' and '{key}' both say where rows are", key, hint=hint)
@@ -130,7 +127,7 @@ def _entities(fields: Fields) -> Mapping[str, str]:
 
 
 def _filters(fields: Fields) -> Mapping[str, str]:
-    table = fields.named("filters", hint="write name = \"condition\" pairs")
+    table = fields.named("filters", hint='write name = "condition" pairs')
     if table is None:
         return MappingProxyType({})
     found = {}
@@ -190,7 +187,7 @@ def read_segment(fields: Fields, kind: str) -> Segment | None:
     source = _source_of(fields, kind)
     where = fields.text("where", "sql", "expr")
     if not fields.has("where", "sql", "expr"):
-        fields.report("missing-key", f"{kind} '{fields.name}' has no condition", hint='write where = "…"')
+        fields.report_missing(f"{kind} '{fields.name}' has no condition", "where", hint='write where = "…"')
     about = read_about(fields)
     fields.refuse_unknown(within=f"{kind} '{fields.name}'")
     if source is None or where is None:
@@ -204,7 +201,7 @@ def read_dimension(fields: Fields) -> Dimension | None:
     names = ("sql", "expr", "expression", "select_expression")
     sql = fields.text(*names)
     if not fields.has(*names):
-        fields.report("missing-key", f"dimension '{fields.name}' has no expression", hint='write sql = "…"')
+        fields.report_missing(f"dimension '{fields.name}' has no expression", *names, hint='write sql = "…"')
     about = read_about(fields)
     fields.refuse_unknown(within=f"dimension '{fields.name}'")
     if source is None or sql is None:
@@ -214,5 +211,5 @@ def read_dimension(fields: Fields) -> Dimension | None:
 
 def _source_of(fields: Fields, what: str) -> str | None:
     if not fields.has("source", "data_source"):
-        fields.report("missing-key", f"{what} '{fields.name}' has no source", hint='write source = "…"')
+        fields.report_missing(f"{what} '{fields.name}' has no source", "source", hint='write source = "…"')
     return fields.text("source", "data_source")

@@ -108,7 +108,7 @@ def _read_the_rest(fields: Fields, *, has_settings: bool) -> None:
     fields.known.update(LATER)
     if has_settings:
         fields.known.update(SETTINGS)
-    for key, value in fields.table.items():
+    for key in fields.table:
         if key in LATER:
             message = f"'{key}' is read by a later version and left alone"
             fields.report("not-supported-yet", message, key, severity=Severity.INFO)

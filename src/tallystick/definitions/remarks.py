@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, nearest
+from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, misspelled
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.metric import Aggregate, SqlQuery
 from tallystick.definitions.origin import place_of
@@ -19,14 +19,16 @@ def find_remarks(project: Project, drafts: Drafts) -> Iterator[Diagnostic]:
     """Yield findings that keep nothing from being compiled."""
     yield from _undocumented(project)
     yield from _mappings(project)
-    if not drafts.broken.get("metric"):
+    if not drafts.errors():
         yield from _unused(project, drafts)
 
 
 def _undocumented(project: Project) -> Iterator[Diagnostic]:
     for metric in project.metrics.values():
         missing = [
-            what for what, value in (("description", metric.about.description), ("owner", metric.about.owners)) if not value
+            what
+            for what, value in (("description", metric.about.description), ("owner", metric.about.owners))
+            if not value
         ]
         if missing:
             message = f"metric '{metric.name}' has no {' and no '.join(missing)}"
@@ -38,11 +40,13 @@ def _mappings(project: Project) -> Iterator[Diagnostic]:
     """Yield a warning for a mapping that is nearly, but not quite, named like a source."""
     for entity in project.entities.values():
         for edge in entity.rolls_up_to:
-            hint = nearest(edge.through, project.sources) if edge.through not in project.sources else None
-            if hint and hint.startswith("did you mean"):
+            meant = misspelled(edge.through, project.sources) if edge.through not in project.sources else None
+            if meant:
                 at = place_of(entity.origin, "through", f"rolls_up_to.{edge.parent}", "rolls_up_to")
                 message = f"'{edge.through}' is no source and taken as a table of the warehouse"
-                yield diagnose("mapping-is-table", message, at, severity=Severity.WARNING, hint=hint)
+                yield diagnose(
+                    "mapping-is-table", message, at, severity=Severity.WARNING, hint=f"did you mean '{meant}'?"
+                )
 
 
 def _unused(project: Project, drafts: Drafts) -> Iterator[Diagnostic]:

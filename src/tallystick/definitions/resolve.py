@@ -12,16 +12,17 @@ from sqlglot.dialects.dialect import Dialect
 from tallystick.definitions.clashes import find_clashes
 from tallystick.definitions.columns import check_columns, projected, segment_columns, source_columns
 from tallystick.definitions.conditions import conditions, expand, named_conditions
-from tallystick.definitions.diagnostics import Severity, diagnose, nearest, sort
+from tallystick.definitions.diagnostics import Severity, diagnose, misspelled, nearest, sort
 from tallystick.definitions.drafts import Drafts
-from tallystick.definitions.entity import Entity
-from tallystick.definitions.fragment import is_name, parse_fragment, parse_query
+from tallystick.definitions.entity import ALL, Entity
+from tallystick.definitions.fragment import parse_fragment, parse_query
 from tallystick.definitions.graph import ARROW, cycles
+from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.origin import Origin, place_of
 from tallystick.definitions.project import Project, Settings
 from tallystick.definitions.read_entity import default_key
 from tallystick.definitions.remarks import find_remarks
-from tallystick.definitions.resolve_metrics import resolve_metrics
+from tallystick.definitions.resolve_metrics import FACTORY_ENTITIES, resolve_metrics
 from tallystick.definitions.source import Dimension, Segment, Source
 from tallystick.errors import DefinitionError
 
@@ -39,6 +40,7 @@ def resolve(drafts: Drafts, root: str) -> Project:
     _check_sources(drafts, dialect)
     _check_segments(drafts, dialect)
     _check_dimensions(drafts, dialect)
+    _check_defaults(drafts)
     find_clashes(drafts)
     metrics = resolve_metrics(drafts, dialect)
     project = Project(
@@ -91,23 +93,34 @@ def _dialect(drafts: Drafts) -> str:
 
 def _resolve_entities(drafts: Drafts) -> None:
     """Add entities that are only mentioned, fill in keys of parents, and cut cycles."""
-    mentioned = [(name, source.origin, f"entities.{name}") for source in drafts.sources.values() for name in source.entities]
+    mentioned = [
+        (name, source.origin, f"entities.{name}") for source in drafts.sources.values() for name in source.entities
+    ]
     mentioned += [
-        (edge.parent, entity.origin, "rolls_up_to") for entity in drafts.entities.values() for edge in entity.rolls_up_to
+        (edge.parent, entity.origin, "rolls_up_to")
+        for entity in drafts.entities.values()
+        for edge in entity.rolls_up_to
     ]
     declared = {*drafts.entities, *drafts.broken.get("entity", ())}
     for name, origin, path in mentioned:
         if name not in declared:
             drafts.entities.setdefault(name, Entity(name=name, key=default_key(name), origin=Origin(origin.of(path))))
-            hint = nearest(name, declared)
-            if hint and hint.startswith("did you mean"):
+            meant = misspelled(name, declared)
+            if meant:
                 message = f"entity '{name}' is defined nowhere and taken as a new one"
                 drafts.findings.append(
-                    diagnose("undeclared-entity", message, origin.of(path), severity=Severity.WARNING, hint=hint)
+                    diagnose(
+                        "undeclared-entity",
+                        message,
+                        origin.of(path),
+                        severity=Severity.WARNING,
+                        hint=f"did you mean '{meant}'?",
+                    )
                 )
     for name, entity in drafts.entities.items():
         edges = tuple(
-            replace(edge, parent_key=edge.parent_key or _key(drafts.entities, edge.parent)) for edge in entity.rolls_up_to
+            replace(edge, parent_key=edge.parent_key or _key(drafts.entities, edge.parent))
+            for edge in entity.rolls_up_to
         )
         drafts.entities[name] = replace(entity, rolls_up_to=edges)
     _cut_entity_cycles(drafts)
@@ -128,6 +141,20 @@ def _cut_entity_cycles(drafts: Drafts) -> None:
         for name in cycle:
             drafts.leave_out("entity", name)
             drafts.entities.pop(name, None)
+
+
+def _check_defaults(drafts: Drafts) -> None:
+    """Take entities that do not exist out of the defaults of all metrics."""
+    views = drafts.settings.views
+    known = {*drafts.entities, ALL}
+    if any(isinstance(metric.definition, SqlQuery) for metric in drafts.metrics.values()):
+        known |= FACTORY_ENTITIES
+    for index, name in enumerate(views.entities):
+        if name not in known:
+            at = place_of(drafts.settings_origin, f"defaults.entities.{index}", f"defaults.entity_types.{index}")
+            drafts.findings.append(drafts.missing("entity", name, "[defaults]", at, known))
+    entities = tuple(name for name in views.entities if name in known)
+    drafts.settings = replace(drafts.settings, views=replace(views, entities=entities))
 
 
 # -- sources ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot.dialects.dialect import Dialect
 
-from tallystick.definitions.columns import metric_columns, projected
+from tallystick.definitions.columns import EXPR, condition_path, metric_columns, projected
 from tallystick.definitions.conditions import expand, named_conditions
 from tallystick.definitions.diagnostics import Severity, diagnose, nearest
 from tallystick.definitions.drafts import Drafts
@@ -16,11 +16,12 @@ from tallystick.definitions.fragment import is_name, parse_fragment
 from tallystick.definitions.graph import ARROW, bases, cycles, describe_edges, in_order
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.origin import place_of
+from tallystick.definitions.query_file import METRICS
 from tallystick.definitions.source import Source
-from tallystick.errors import DefinitionError, ExpressionError
+from tallystick.errors import DefinitionError, ExpressionError, Location
 from tallystick.sql.expression import parse, parse_formula
+from tallystick.sql.macros import parse_template
 
-EXPR = ("expr", "expression", "select_expression", "aggregation", "numerator")
 FACTORY_ENTITIES = frozenset({"artifact", "project", "collection"})
 """What SQL definitions may be counted for without a word about entities in the project (spec oso §1)."""
 
@@ -66,8 +67,11 @@ def _resolve_one(metric: Metric, terms: Mapping[str, Terms], drafts: Drafts, dia
     definition = metric.definition
     if isinstance(definition, Aggregate | SqlQuery):
         _check_dialect(metric, definition.dialect, drafts)
-    if not isinstance(definition, Aggregate):
+    if isinstance(definition, SqlQuery):
+        _check_query(metric, definition, drafts, dialect)
         return _check_query_views(metric, drafts)
+    if not isinstance(definition, Aggregate):
+        return metric
     metric = _with_source_of_event(metric, definition, drafts)
     definition = metric.definition
     if not isinstance(definition, Aggregate) or not definition.source:
@@ -112,6 +116,7 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
     if not Dialect.get(written):
         return
     try:
+        parse_fragment(definition.expr, written)
         parse(definition.expr, written)
     except ExpressionError as error:
         _report_expression(metric, definition.expr, error, written, drafts)
@@ -120,7 +125,7 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
     if known.source.time is None:
         at = place_of(metric.origin, "source", "data_source", "event")
         message = f"metric '{metric.name}': source '{known.source.name}' has no time column"
-        hint = f'add time = "…" to source \'{known.source.name}\''
+        hint = f"add time = \"…\" to source '{known.source.name}'"
         drafts.findings.append(diagnose("missing-time", message, at, hint=hint))
     if known.stored is not None and drafts.errors() == before:
         drafts.findings.extend(metric_columns(metric, known.source, known.stored, drafts.segments, dialect))
@@ -131,26 +136,25 @@ def _report_expression(metric: Metric, text: str, error: ExpressionError, dialec
     try:
         parse_fragment(text, dialect)
     except DefinitionError as syntax:
-        drafts.report_sql(syntax, metric.origin, *EXPR)
-    else:
-        drafts.report_sql(error, metric.origin, *EXPR, code="bad-expression")
+        if syntax.at:
+            drafts.report_sql(syntax, metric.origin, *EXPR)
+            return
+    drafts.report_sql(error, metric.origin, *EXPR, code="bad-expression")
 
 
 def _check_condition(metric: Metric, index: int, text: str, known: Terms, drafts: Drafts, dialect: str) -> None:
     definition = metric.definition
     own_dialect = definition.dialect if isinstance(definition, Aggregate) else None
-    is_event = metric.origin.of("event") != metric.origin.location and index == 0
-    path = "event" if is_event else f"where.{index - (metric.origin.of('event') != metric.origin.location)}"
     if not is_name(text):
         try:
             expand(text, known.named, dialect, own_dialect)
         except DefinitionError as error:
-            drafts.report_sql(error, metric.origin, path, "where")
+            drafts.report_sql(error, metric.origin, condition_path(metric, index), "where")
         return
     name, source = text.strip(), known.source
     if name in known.named or name in source.columns or name.lower() in (known.stored or ()):
         return
-    at = place_of(metric.origin, path, "where")
+    at = place_of(metric.origin, condition_path(metric, index), "where")
     where = f"metric '{metric.name}'"
     if segment := drafts.segments.get(name):
         message = f"{where}: {segment.kind} '{name}' is on source '{segment.source}', not on '{source.name}'"
@@ -274,10 +278,24 @@ def _with_reachable_defaults(metric: Metric, known: Collection[Terms], drafts: D
         return metric
     left = ", ".join(name for name in defaults if name not in reached)
     message = f"metric '{metric.name}' is not counted for {left}, a default its source cannot reach"
-    drafts.findings.append(
-        diagnose("default-not-reached", message, metric.origin.location, severity=Severity.INFO)
-    )
+    drafts.findings.append(diagnose("default-not-reached", message, metric.origin.location, severity=Severity.INFO))
     return replace(metric, views=replace(metric.views, entities=tuple(reached) or (ALL,)))
+
+
+def _check_query(metric: Metric, definition: SqlQuery, drafts: Drafts, dialect: str) -> None:
+    """Report text that is not one query with known macros, at its place in the file it is written in."""
+    written = definition.dialect or dialect
+    if not Dialect.get(written):
+        return
+    try:
+        parse_template(definition.sql, written)
+    except DefinitionError as error:
+        place, file = error.at, metric.origin.location.file or ""
+        if place is None or (definition.ref is None and not file.endswith(".sql")):
+            drafts.report_sql(error, metric.origin, "sql", "ref")
+            return
+        at = Location(file if file.endswith(".sql") else f"{METRICS}/{definition.ref}", place.line, place.column)
+        drafts.findings.append(diagnose("bad-sql", error.message, at, hint=error.hint))
 
 
 def _check_query_views(metric: Metric, drafts: Drafts) -> Metric:

@@ -135,7 +135,9 @@ def _instant(fields: Fields, key: str, zone: str) -> datetime | None:
             try:
                 value = datetime.fromisoformat(value.strip())
             except ValueError:
-                raise DefinitionError(f"'{value}' is not a date", hint="write 2026-01-31 or 2026-01-31T12:00:00Z") from None
+                raise DefinitionError(
+                    f"'{value}' is not a date", hint="write 2026-01-31 or 2026-01-31T12:00:00Z"
+                ) from None
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone follows
         if not isinstance(value, datetime):
