@@ -13,6 +13,7 @@ from tallystick.compiler.model import TimeView
 from tallystick.compiler.plan import metric_models
 from tallystick.definitions.entity import Entity
 from tallystick.definitions.metric import Metric, SqlQuery
+from tallystick.definitions.oso_options import OSO_ENTITIES
 from tallystick.definitions.project import Project
 from tallystick.sql.calendar import Calendar
 
@@ -50,8 +51,8 @@ class DefinitionContext:
 
     @property
     def entities(self) -> Mapping[str, Entity]:
-        """Return the project's entities."""
-        return self.project.entities
+        """Return the project's entities, or OSO's three levels where it declares none (spec oso §6)."""
+        return self.project.entities or OSO_ENTITIES
 
     @property
     def calendar(self) -> Calendar:
