@@ -109,7 +109,9 @@ def _contract(metric: Metric, model: Model, tree: exp.Query, context: Definition
         yield _missing(metric, model, name, columns, base.name, context)
     for name in [n for n in columns if n not in expected]:
         message = f"'{metric.name}' puts out '{name}', which no metric table has"
-        yield diagnose("extra-column", message, at, severity=Severity.WARNING, hint=f"columns are {', '.join(expected)}")
+        yield diagnose(
+            "extra-column", message, at, severity=Severity.WARNING, hint=f"columns are {', '.join(expected)}"
+        )
     known = [name for name in columns if name in expected]
     if known != [name for name in expected if name in columns]:
         message = f"'{metric.name}' puts its columns out in another order"

@@ -143,7 +143,9 @@ def name_collisions(context: DefinitionContext) -> dict[str, list[str]]:
     """Return, by key, the other metrics whose tables start with it: those OSO would describe together (spec oso §8)."""
     metrics = list(context.project.metrics.values())
     found = {
-        key_of(metric): [key_of(other) for other in metrics if other is not metric and other.name.startswith(key_of(metric))]
+        key_of(metric): [
+            key_of(other) for other in metrics if other is not metric and other.name.startswith(key_of(metric))
+        ]
         for metric in metrics
     }
     return {key: others for key, others in found.items() if others}

@@ -10,8 +10,8 @@ from typing import cast
 from tallystick.definitions.about import About
 from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error, nearest
 from tallystick.definitions.metric import Metric, SqlQuery, Views, type_of_var
-from tallystick.definitions.oso_options import OSO_ENTITIES, Audit, OsoOptions, TableOptions
 from tallystick.definitions.origin import Origin
+from tallystick.definitions.oso_options import OSO_ENTITIES, Audit, OsoOptions, TableOptions
 from tallystick.definitions.registry import MetricMetadata, MetricQueryDef, Modifier, RollingConfig
 from tallystick.errors import DefinitionError, Location
 from tallystick.sql.grain import OVER_ALL_TIME, Grain, Window, WindowUnit, parse_grain
@@ -19,14 +19,42 @@ from tallystick.sql.grain import OVER_ALL_TIME, Grain, Window, WindowUnit, parse
 DEFAULT_SOURCES = ("events_daily_to_artifact",)
 DEFAULT_DIALECT = "duckdb"
 _OPTIONS = frozenset(
-    "schema metric_queries start model_prefix timeseries_sources default_dialect queries_dir enabled audits "
-    "incremental_audits metadata_modifiers audit_factories catalog".split()
+    [
+        "schema",
+        "metric_queries",
+        "start",
+        "model_prefix",
+        "timeseries_sources",
+        "default_dialect",
+        "queries_dir",
+        "enabled",
+        "audits",
+        "incremental_audits",
+        "metadata_modifiers",
+        "audit_factories",
+        "catalog",
+    ]
 )
 _REQUIRED = ("schema", "metric_queries", "start")
 _NO_EFFECT = frozenset({"use_python_model", "start", "end"})
 _FIELDS = frozenset(
-    "ref entity_types vars name dialect rolling time_aggregations over_all_time is_intermediate enabled incremental "
-    "metadata additional_tags audits incremental_audits".split()
+    [
+        "ref",
+        "entity_types",
+        "vars",
+        "name",
+        "dialect",
+        "rolling",
+        "time_aggregations",
+        "over_all_time",
+        "is_intermediate",
+        "enabled",
+        "incremental",
+        "metadata",
+        "additional_tags",
+        "audits",
+        "incremental_audits",
+    ]
 )
 _ROLLING = frozenset(RollingConfig.__annotations__)
 
@@ -62,19 +90,26 @@ class _Reading:
         self.findings.append(diagnose(code, message, self.where.at(key), severity=severity, hint=hint))
 
 
-def read_registration(
-    options: Mapping[str, object], where: Surroundings
-) -> tuple[list[Metric], list[Diagnostic]]:
+def read_registration(options: Mapping[str, object], where: Surroundings) -> tuple[list[Metric], list[Diagnostic]]:
     """Return the metrics of one call of `timeseries_metrics` and all findings about it; one never stops another."""
     reading = _Reading(options, where)
     for name in sorted(set(options) - _OPTIONS):
-        reading.report("unknown-option", f"timeseries_metrics has no option '{name}'", hint=nearest(name, _OPTIONS), warning=True)
+        reading.report(
+            "unknown-option", f"timeseries_metrics has no option '{name}'", hint=nearest(name, _OPTIONS), warning=True
+        )
     for name in _REQUIRED:
         if options.get(name) is None:
-            reading.report("missing-option", f"timeseries_metrics needs '{name}'", hint=f"add {name}=…", warning=name != "metric_queries")
+            reading.report(
+                "missing-option",
+                f"timeseries_metrics needs '{name}'",
+                hint=f"add {name}=…",
+                warning=name != "metric_queries",
+            )
     queries = options.get("metric_queries") or {}
     if not isinstance(queries, Mapping):
-        reading.report("bad-option", "metric_queries is not a dict of metrics", hint='write {"name": MetricQueryDef(…)}')
+        reading.report(
+            "bad-option", "metric_queries is not a dict of metrics", hint='write {"name": MetricQueryDef(…)}'
+        )
         return [], reading.findings
     metrics: dict[str, Metric] = {}
     for key, definition in queries.items():
@@ -124,10 +159,14 @@ def _metric(key: str, definition: object, reading: _Reading) -> Metric | None:
 def _check_fields(key: str, definition: MetricQueryDef, reading: _Reading) -> None:
     for name in sorted(definition.other):
         if name in _NO_EFFECT:
-            reading.report("option-without-effect", f"'{key}': '{name}' has no effect", key, hint="remove it", warning=True)
+            reading.report(
+                "option-without-effect", f"'{key}': '{name}' has no effect", key, hint="remove it", warning=True
+            )
         else:
             hint = nearest(name, _FIELDS)
-            reading.report("unknown-option", f"'{key}': MetricQueryDef has no option '{name}'", key, hint=hint, warning=True)
+            reading.report(
+                "unknown-option", f"'{key}': MetricQueryDef has no option '{name}'", key, hint=hint, warning=True
+            )
     for name in sorted(set(definition.rolling or {}) - _ROLLING):
         hint = nearest(name, _ROLLING)
         reading.report("unknown-option", f"'{key}': RollingConfig has no option '{name}'", key, hint=hint, warning=True)
@@ -182,7 +221,11 @@ def _vars(
             hint = "use text, numbers or lists of them"
             reading.report("bad-option", f"'{key}': the variable '{name}' is neither text nor a number", key, hint=hint)
         else:
-            found[name] = cast("tuple[type_of_var, ...]", items) if isinstance(value, (list, tuple)) else cast("type_of_var", value)
+            found[name] = (
+                cast("tuple[type_of_var, ...]", items)
+                if isinstance(value, (list, tuple))
+                else cast("type_of_var", value)
+            )
     return MappingProxyType(found)
 
 
@@ -207,9 +250,7 @@ def _views(key: str, definition: MetricQueryDef, reading: _Reading) -> Views:
         hint = "add time_aggregations, rolling or over_all_time"
         reading.report("no-views", f"'{key}' asks for no time view, so it has no tables", key, hint=hint, warning=True)
     entities = definition.entity_types if definition.entity_types is not None else tuple(OSO_ENTITIES)
-    return Views(
-        entities=tuple(dict.fromkeys(entities)), grains=grains, rolling=windows, all_time=all_time
-    )
+    return Views(entities=tuple(dict.fromkeys(entities)), grains=grains, rolling=windows, all_time=all_time)
 
 
 def _grains(key: str, definition: MetricQueryDef, reading: _Reading) -> tuple[tuple[Grain, ...], bool]:

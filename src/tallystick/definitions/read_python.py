@@ -61,7 +61,13 @@ def _run(source: str, path: Path, file: str, findings: list[Diagnostic]) -> list
     if not found and not any(finding.code == "registry-error" for finding in findings):
         hint = "call timeseries_metrics(…) at the top level of the module"
         findings.append(
-            diagnose("empty-registry", "this module registers no metrics", Location(file), severity=Severity.WARNING, hint=hint)
+            diagnose(
+                "empty-registry",
+                "this module registers no metrics",
+                Location(file),
+                severity=Severity.WARNING,
+                hint=hint,
+            )
         )
     return found
 

@@ -41,9 +41,7 @@ def read_json_registry(path: Path | str, queries_dir: Path | None = None) -> Reg
     options = data.get("factory_options")
     entries = data.get("metrics")
     if not isinstance(entries, Mapping) or not isinstance(options, Mapping):
-        raise ProjectError(
-            f"'{path}' is not a registry", hint='it needs the objects "factory_options" and "metrics"'
-        )
+        raise ProjectError(f"'{path}' is not a registry", hint='it needs the objects "factory_options" and "metrics"')
     queries: dict[str, MetricQueryDef | object] = {}
     for key, entry in entries.items():
         is_metric = isinstance(entry, Mapping) and isinstance(entry.get("ref"), str)

@@ -121,7 +121,7 @@ def timeseries_metrics(**options: object) -> None:
 
 
 def _line_of_caller() -> int | None:
-    import inspect  # noqa: PLC0415 - only while a registry is read
+    import inspect
 
     frame: FrameType | None = inspect.currentframe()
     for _ in range(2):

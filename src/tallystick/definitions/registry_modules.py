@@ -15,7 +15,6 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-
 SHIM = "metrics_tools"
 _OPTIONAL = ("dotenv", "sqlmesh")
 _LOCK = threading.RLock()
@@ -37,6 +36,7 @@ class Anything:
         return Anything()
 
     def __call__(self, *arguments: object, **named: object) -> object:
+        """Return another stand-in, or the function it decorates."""
         if len(arguments) == 1 and callable(arguments[0]) and not named:
             return arguments[0]
         return Anything()
@@ -69,13 +69,18 @@ class _Finder(MetaPathFinder, Loader):
         self.missed = missed
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the signature of a finder
+        target: ModuleType | None = None,  # noqa: ARG002 - the same
     ) -> ModuleSpec | None:
+        """Return a spec for every module below the roots."""
         if fullname.partition(".")[0] not in self.roots:
             return None
         return ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module with its words already in it."""
         return _Shim(spec.name, _words(spec.name), self.missed)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -86,7 +91,7 @@ def _words(name: str) -> Mapping[str, object]:
     if name.startswith(f"{SHIM}.models.constants"):
         return _CONSTANTS
     if name.partition(".")[0] == SHIM:
-        from tallystick import registry as words  # noqa: PLC0415 - the public names, once
+        from tallystick import registry as words
 
         return {word: getattr(words, word) for word in words.__all__}
     if name == "dotenv":
