@@ -61,7 +61,8 @@ def _projection(select: exp.Select, ordinal: int) -> exp.Expr:
             f"GROUP BY {ordinal}, but the SELECT has {len(select.expressions)} columns",
             hint="count columns from 1",
         )
-    return select.expressions[ordinal - 1].unalias().copy()
+    projection: exp.Expr = select.expressions[ordinal - 1].unalias()
+    return projection.copy()
 
 
 def _aliased(key: exp.Expr, by_alias: dict[str, exp.Expr]) -> exp.Expr:

@@ -13,6 +13,7 @@ from tallystick.compiler.model import TimeView
 from tallystick.compiler.plan import metric_models
 from tallystick.definitions.entity import Entity
 from tallystick.definitions.metric import Metric, SqlQuery
+from tallystick.definitions.oso_options import OSO_ENTITIES
 from tallystick.definitions.project import Project
 from tallystick.sql.calendar import Calendar
 
@@ -50,8 +51,8 @@ class DefinitionContext:
 
     @property
     def entities(self) -> Mapping[str, Entity]:
-        """Return the project's entities."""
-        return self.project.entities
+        """Return the project's entities, or OSO's three levels where it declares none (spec oso §6)."""
+        return self.project.entities or OSO_ENTITIES
 
     @property
     def calendar(self) -> Calendar:
@@ -74,8 +75,26 @@ class DefinitionContext:
         return definition.dialect or self.project.dialect
 
 
+_KEPT = 8
+_recent: list[DefinitionContext] = []
+
+
 def definition_context(project: Project, dialect: str | None = None, *, schema: str | None = None) -> DefinitionContext:
-    """Return the context of a project's SQL definitions; `schema` is the warehouse's own unless given."""
+    """Return the context of a project's SQL definitions; `schema` is the warehouse's own unless given.
+
+    A project is immutable, so the same call gives the same context while it is among the last few.
+    """
+    place = schema if schema is not None else project.warehouse.schema
+    written: str = dialect or project.dialect
+    for known in _recent:
+        if known.project is project and (known.schema, known.dialect) == (place, written):
+            return known
+    _recent.append(_new_context(project, written, place))
+    del _recent[:-_KEPT]
+    return _recent[-1]
+
+
+def _new_context(project: Project, dialect: str, schema: str) -> DefinitionContext:
     tables = {(source.table or source.name).rpartition(".")[2] for source in project.sources.values()}
     named = {
         name.rpartition(".")[2]
@@ -87,8 +106,8 @@ def definition_context(project: Project, dialect: str | None = None, *, schema: 
         project=project,
         sources=frozenset(tables | named | set(project.sources)),
         peers=peers_of(project),
-        schema=schema if schema is not None else project.warehouse.schema,
-        dialect=dialect or project.dialect,
+        schema=schema,
+        dialect=dialect,
     )
 
 

@@ -91,11 +91,11 @@ def _target(tree: exp.Query, base: Entity, entity: Entity) -> _Target:
     return _Target(base, entity, old.lower(), exp.to_identifier(new), f"{base.name}_in_{entity.name}")
 
 
-def _is_source(table: exp.Table, tree: exp.Query, context: DefinitionContext) -> bool:
+def _is_source(table: exp.Table, tree: exp.Expr, context: DefinitionContext) -> bool:
     return table.name in context.sources and (bool(table.db) or not _is_cte(table, tree))
 
 
-def _is_cte(table: exp.Table, tree: exp.Query) -> bool:
+def _is_cte(table: exp.Table, tree: exp.Expr) -> bool:
     return any(cte.alias == table.name for cte in tree.find_all(exp.CTE))
 
 
@@ -121,7 +121,20 @@ def _can_join_base(tree: exp.Query, selects: list[exp.Select], target: _Target) 
             return False
         if any(isinstance(s, exp.Subquery) or (isinstance(s, exp.Table) and s.name in derived) for s in sources):
             return False
-    return True
+    return not any(_mixes(select, derived) for select in tree.find_all(exp.Select) if select not in selects)
+
+
+def _mixes(select: exp.Select, derived: set[str]) -> bool:
+    """Tell whether a SELECT joins what the definition derives to a table of its own, by keys that would change."""
+    sources = _sources(select)
+    own = [s for s in sources if isinstance(s, exp.Table) and s.name in derived]
+    tables = [s for s in sources if isinstance(s, exp.Table) and isinstance(s.this, exp.Identifier) and s not in own]
+    return len(own) < len(sources) and bool(tables) and len(sources) > 1 and not all(_is_per_entity(t) for t in tables)
+
+
+def _is_per_entity(table: exp.Table) -> bool:
+    """Tell whether a table is chosen by the entity, as peers and @metrics_entity_type_table are."""
+    return bool(table.meta.get("per_entity"))
 
 
 def _sources(select: exp.Select) -> list[exp.Expr]:
@@ -164,10 +177,8 @@ def _join(select: exp.Select, target: _Target, context: DefinitionContext) -> No
     if key is None:
         return
     key = key.copy()
-    if context.is_oso:
-        new = _join_tables(select, key, target, context)
-    else:
-        new = _join_members(select, key, target, context)
+    join = _join_tables if context.is_oso else _join_members
+    new = join(select, key, target, context)
     _exchange(select, key, new, target, partitions=not context.is_oso)
 
 
@@ -217,7 +228,7 @@ def _join_tables(select: exp.Select, key: exp.Column, target: _Target, context: 
             if isinstance(column, exp.Column) and not column.table and not _names_alias(column, select):
                 column.set("table", exp.to_identifier(first.alias_or_name))
         key.set("table", exp.to_identifier(first.alias_or_name))
-    previous: exp.Expr = exp.column(exp.to_identifier(key.name), table=first.alias_or_name)
+    previous = exp.column(exp.to_identifier(key.name), table=first.alias_or_name)
     for edge in _ways(target.base.name, target.entity.name, context)[0][0]:
         alias = edge.through.rpartition(".")[2]
         on = previous.eq(exp.column(edge.child_key, table=alias))
@@ -240,15 +251,19 @@ def _day(select: exp.Select) -> exp.Expr:
     for node in select.find_all(exp.Anonymous):
         macro = macro_of(node)
         if macro is not None and macro.name == "metrics_sample_date":
-            return arguments_of(node)["base"].copy()
+            return _copy(arguments_of(node)["base"])
     for between in select.find_all(exp.Between):
         low = macro_of(between.args["low"])
         if low is not None and low.name == "metrics_start":
-            return between.this.copy()
+            return _copy(between.this)
     raise CompileError(
         "membership depends on the day, but this query does not say which column dates its rows",
         hint="use @metrics_sample_date(column) or column BETWEEN @metrics_start('DATE') AND @metrics_end('DATE')",
     )
+
+
+def _copy(node: exp.Expr) -> exp.Expr:
+    return node.copy()
 
 
 def _exchange(select: exp.Select, key: exp.Column, new: exp.Column, target: _Target, *, partitions: bool) -> None:

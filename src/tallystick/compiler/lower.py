@@ -19,6 +19,7 @@ from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.errors import CompileError
 from tallystick.sql import portable
+from tallystick.sql.macro_calls import spelled_out
 
 
 def lower(model: Model, project: Project, span: Span, dialect: str, extra: Iterable[str] = ()) -> exp.Query:
@@ -88,4 +89,5 @@ def source_names(project: Project, metric: Metric) -> tuple[str, ...]:
 
 def to_text(tree: exp.Expr, dialect: str, *, pretty: bool = True) -> str:
     """Write a tree in a dialect; macros that are left keep their lower-case names."""
-    return str(portable.rewrite(tree, dialect).sql(dialect, pretty=pretty, normalize_functions=False))
+    written = spelled_out(portable.rewrite(tree, dialect), dialect)
+    return str(written.sql(dialect, pretty=pretty, normalize_functions=False))

@@ -28,7 +28,7 @@ def roll(tree: exp.Query, window: Window, start: date, end: date, context: Defin
     days = (end - start).days
     if days < 1:
         raise CompileError(f"no day lies between {start} and {end}", hint="end is exclusive")
-    if not any(macro.run for _, macro in calls(tree)):
+    if not _reads_run(tree):
         return within(tree, start, end, context)
     if days == 1:
         bind_run(tree, tick_run(window, start, context), context)
@@ -57,8 +57,8 @@ def _is_plain(select: exp.Select) -> bool:
         select.args.get(key) for key in ("with_", "limit", "offset", "distinct", "qualify", "laterals")
     ):
         return False
-    nested = next((q for q in select.find_all(exp.Query) if q is not select and not _is_membership(q, select)), None)
-    if nested is not None or select.find(exp.Window) is not None:
+    inner = (query for query in select.find_all(exp.Query) if query is not select)
+    if select.find(exp.Window) is not None or any(_reads_run(query) for query in inner):
         return False
     sampled = any(
         (macro := macro_of(key)) is not None and macro.name == "metrics_sample_date" for key in group.expressions
@@ -68,9 +68,8 @@ def _is_plain(select: exp.Select) -> bool:
     return sampled and started and select.args.get("from_") is not None
 
 
-def _is_membership(query: exp.Query, select: exp.Select) -> bool:
-    """Tell whether a nested query reads no macro of the run, as the mapping to another entity does not."""
-    return not any(macro.run for _, macro in calls(query)) and query.find_ancestor(exp.Join) is not None
+def _reads_run(query: exp.Query) -> bool:
+    return any(macro.run for _, macro in calls(query))
 
 
 def _spine(start: date, end: date, context: DefinitionContext) -> exp.Expr:

@@ -96,7 +96,7 @@ def spine_run(window: Window, day: exp.Column, context: DefinitionContext) -> Ru
     """Return the run of a rolling window that ends with each day of a spine."""
     dialect = context.dialect
     first = buckets.window_start(day, window, dialect=dialect)
-    span = exp.Literal.number(window.days)
+    span: exp.Expr = exp.Literal.number(window.days)
     if not window.is_fixed:
         span = buckets.days_between(first, buckets.add_days(day, 1, dialect=dialect), dialect=dialect)
     return Run(

@@ -31,6 +31,7 @@ from tallystick.sql.macro_calls import (
     calls,
     fill,
     location,
+    spelled_out,
     unknown_variable,
     variables_of,
 )
@@ -75,7 +76,7 @@ def compile_definition(
 
 def render_definition(query: exp.Query, dialect: str, *, pretty: bool = True) -> str:
     """Return the text of a compiled definition; macros that are left keep their lower-case names."""
-    return query.sql(dialect=dialect, pretty=pretty, normalize_functions=False)
+    return spelled_out(query, dialect).sql(dialect, pretty=pretty, normalize_functions=False)
 
 
 def specialise(metric: Metric, model: Model, context: DefinitionContext) -> exp.Query:
@@ -179,7 +180,8 @@ def _peer_ref(node: exp.Anonymous, metric: Metric, model: Model, context: Defini
     holder = node.parent
     if isinstance(holder, exp.Table) and table.args.get("db") is not None:
         holder.set("db", table.args["db"].copy())
-    return table.this
+    name: exp.Expr = table.this
+    return name
 
 
 def _peer(node: exp.Anonymous, values: Mapping[str, object], model: Model, context: DefinitionContext) -> Model:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tallystick.definitions.about import About
+from tallystick.definitions.oso_options import OsoOptions
 from tallystick.definitions.origin import Origin
 from tallystick.sql.grain import Grain, Window
 
@@ -35,7 +36,8 @@ class SqlQuery:
     """A whole query with macros, written for the base entity (spec oso §1, §5).
 
     `label` is the name `@metric_name()` puts into rows: the registry key even where the metric is renamed.
-    `sources` are the bare table names that may be joined to entity mappings (OSO's `timeseries_sources`).
+    `sources` are the bare table names that may be joined to entity mappings (OSO's `timeseries_sources`), `oso` what
+    a registry says for schedulers and exports.
     """
 
     sql: str
@@ -46,6 +48,7 @@ class SqlQuery:
     sources: tuple[str, ...] = ()
     incremental: bool = True
     cron: str | None = None
+    oso: OsoOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

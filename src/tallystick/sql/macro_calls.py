@@ -142,6 +142,23 @@ def calls(tree: exp.Expr) -> Iterator[tuple[exp.Anonymous, Macro]]:
             yield cast("exp.Anonymous", node), macro
 
 
+def spelled_out(tree: exp.Expr, dialect: str) -> exp.Expr:
+    """Return a tree whose macros are plain words, written as an author would; the same tree if it has none.
+
+    Generators look into functions they do not know and stumble over the `@`, or use their own sign for parameters.
+    """
+    if not any(True for _ in calls(tree)) and not tree.find(exp.Parameter):
+        return tree
+    tree = tree.copy()
+    for node in reversed([node for node, _ in calls(tree)]):
+        arguments = (value.sql(dialect, normalize_functions=False) for value in node.expressions)
+        node.replace(exp.var(f"{node.this}({', '.join(arguments)})"))
+    for parameter in list(tree.find_all(exp.Parameter)):
+        if parameter.name.lower() in RUN_VARIABLES:
+            parameter.replace(exp.var(f"@{parameter.name}"))
+    return tree
+
+
 def location(node: exp.Expr, file: str | None = None) -> Location:
     """Return where a call or variable was written."""
     line, column = node.meta.get("at", (None, None))
@@ -151,10 +168,8 @@ def location(node: exp.Expr, file: str | None = None) -> Location:
 def variables_of(tree: exp.Expr) -> frozenset[str]:
     """Return the names of all variables a tree uses, in expressions and in identifiers, in lower case."""
     found = {node.name.lower() for node in tree.find_all(exp.Parameter)}
-    for node in tree.find_all(exp.Identifier):
-        found.update(name for _, name in slots(node.name) if name)
-    for node in tree.find_all(exp.National):
-        found.update(name for _, name in slots(node.name) if name)
+    for text in tree.find_all(exp.Identifier, exp.National):
+        found.update(name for _, name in slots(text.name) if name)
     return frozenset(found)
 
 

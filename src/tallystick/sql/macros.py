@@ -13,7 +13,7 @@ from functools import lru_cache
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ParseError, TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from tallystick.errors import ExpressionError, Location, MacroError
 from tallystick.sql.macro_calls import MACROS, Macro, Param, call, nearest, variable
@@ -82,7 +82,8 @@ def parse_template(text: str, dialect: str | None = None) -> exp.Query:
         raise ExpressionError("a definition is a query", at=Location(None, 1, 1), hint="start with SELECT or WITH")
     holder = exp.Tuple(expressions=[statements[0]])
     _substitute(reader, holder)
-    tree = holder.expressions[0].pop()
+    tree: exp.Query = holder.expressions[0]
+    tree.pop()
     _strip(tree)
     return tree
 
@@ -91,8 +92,10 @@ def _strip(tree: exp.Expr) -> None:
     """Drop comments and the parser's positions (copying them would take most of the time of a copy)."""
     for node in tree.walk():
         node.comments = None
-        if not isinstance(node, (exp.Anonymous, exp.Parameter)):
-            node._meta = None
+        if isinstance(node, exp.Table) and node.meta.get("per_entity"):
+            node._meta = {"per_entity": True}  # noqa: SLF001 - see below
+        elif not isinstance(node, (exp.Anonymous, exp.Parameter)):
+            node._meta = None  # noqa: SLF001 - clearing it through `meta` would leave a dict to copy
 
 
 def _tokenize(reader: _Reader) -> list[Token]:
@@ -229,7 +232,7 @@ def _read_call(reader: _Reader, name: str, sign: Token, tokens: Sequence[Token])
     if macro is None:
         raise MacroError(f"there is no macro @{name}", at=at, hint=nearest(name, MACROS))
     arguments: dict[str, exp.Expr] = {}
-    for position, part in enumerate(_split(reader, tokens, at)):
+    for position, part in enumerate(_split(tokens, at)):
         param, value = _parameter(reader, macro, position, part)
         if param.name in arguments:
             raise MacroError(f"@{name} is given '{param.name}' twice", at=reader.at(part[0]), hint=macro.usage)
@@ -240,7 +243,7 @@ def _read_call(reader: _Reader, name: str, sign: Token, tokens: Sequence[Token])
     return _Call(macro, arguments, at)
 
 
-def _split(reader: _Reader, tokens: Sequence[Token], at: Location) -> list[list[Token]]:
+def _split(tokens: Sequence[Token], at: Location) -> list[list[Token]]:
     """Split the tokens of a call at its commas; a comma at the end is fine."""
     parts: list[list[Token]] = [[]]
     depth = 0
@@ -257,9 +260,7 @@ def _split(reader: _Reader, tokens: Sequence[Token], at: Location) -> list[list[
     return parts
 
 
-def _parameter(
-    reader: _Reader, macro: Macro, position: int, part: Sequence[Token]
-) -> tuple[Param, Sequence[Token]]:
+def _parameter(reader: _Reader, macro: Macro, position: int, part: Sequence[Token]) -> tuple[Param, Sequence[Token]]:
     """Find the parameter that an argument is for: by name before `:=`, else by position."""
     if len(part) > 1 and part[1].token_type is TokenType.COLON_EQ:
         name = part[0].text.lower()
@@ -293,7 +294,7 @@ def _argument(reader: _Reader, param: Param, tokens: Sequence[Token]) -> exp.Exp
         raise MacroError(f"'{param.name}' is not one expression", at=reader.at(tokens[0]))
     holder = exp.Tuple(expressions=[trees[0]])
     _substitute(reader, holder)
-    value = holder.expressions[0]
+    value: exp.Expr = holder.expressions[0]
     value.pop()
     if param.word and isinstance(value, exp.Column) and not value.table:
         return exp.Literal.string(value.name)
@@ -384,8 +385,10 @@ def _in_table(table: exp.Table, name: exp.Identifier, value: _Call | _Variable |
         parts = [exp.to_identifier(part.strip('"`')) for part in _format(value).split(".")]
         for key, part in zip(("this", "db", "catalog"), reversed(parts), strict=False):
             table.set(key, part)
+        table.meta["per_entity"] = True
     elif value.macro.name == "metrics_peer_ref":
         name.replace(call(value.macro, {k: v.copy() for k, v in value.arguments.items()}, value.at))
+        table.meta["per_entity"] = True
     else:
         raise MacroError(
             f"@{value.macro.name} is not a table",
