@@ -15,6 +15,7 @@ from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Metric
 from tallystick.errors import ProjectError
 from tallystick.service.workspace import Workspace
+from tallystick.sql.grain import Grain
 
 BUNDLED = Path(tallystick.__file__).parent / "demo"
 HISTORY = 24
@@ -70,13 +71,13 @@ def copy_project(folder: Path) -> None:
 
 
 def summarise(workspace: Workspace) -> tuple[Summary, ...]:
-    """Return the summary of every metric that has a value over everything, in the order they are written."""
-    shown = [m for m in workspace.metrics.values() if ALL in m.views.entities and not m.views.by and not m.intermediate]
-    return tuple(_summary(workspace, metric) for metric in shown)
+    """Return the summary of every metric that is built by month over everything, in the order they are written."""
+    built = {m.metric for m in workspace.models() if m.entity == ALL and m.time.grain is Grain.MONTH and not m.by}
+    return tuple(_summary(workspace, metric) for name, metric in workspace.metrics.items() if name in built)
 
 
 def _summary(workspace: Workspace, metric: Metric) -> Summary:
-    table = workspace.query(metric.name, grain="month")
+    table = workspace.query(metric.name, grain=Grain.MONTH)
     final = [row for row in table.to_pylist() if row["state"] == FINAL]
     values: Sequence[float | None] = [row["value"] for row in final]
     return Summary(
