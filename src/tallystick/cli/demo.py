@@ -107,7 +107,7 @@ def _texts(summary: Summary) -> dict[str, object]:
     change = "" if summary.change is None else f"{summary.change:+.1%}"
     return {
         "metric": summary.metric.name,
-        "value": None if summary.value is None else number(round(summary.value, 2)),
+        "value": None if summary.value is None else number(round(float(summary.value), 2)),
         "change": change or None,
         "last 24 months": sparkline(summary.history),
     }
