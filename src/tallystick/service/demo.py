@@ -28,7 +28,7 @@ FINAL = "final"
 class Summary:
     """The latest final month of a metric, the one before, and the months up to it, oldest first.
 
-    Over everything, or for one thing (`of`, such as "collection web") where the metric has no value over everything.
+    Over everything, or for one thing (`of`, such as the collection "web") where the metric has no value over everything.
     """
 
     metric: Metric
@@ -95,7 +95,7 @@ def _summary(workspace: Workspace, metric: Metric, entities: Sequence[str]) -> S
         key = workspace.project.entities[entity].key
         longest = min(Counter(row[key] for row in final).items(), key=lambda item: (-item[1], item[0]))[0]
         final = [row for row in final if row[key] == longest]
-        of = f"{entity} {longest}"
+        of = str(longest)
     values: Sequence[float | None] = [row["value"] for row in final]
     return Summary(
         metric=metric,
