@@ -8,12 +8,13 @@ import typer
 from tallystick.cli import commands
 from tallystick.cli.commands import COMMANDS, Entry
 from tallystick.cli.main import run
-from tallystick.errors import DefinitionError, Location, ProjectError, UnknownNameError
+from tallystick.errors import DefinitionError, Location, MissingTableError, ProjectError, UnknownNameError
 
 FAILURES = {
     "unknown": UnknownNameError("there is no metric 'comits'", hint="did you mean 'commits'?"),
     "project": ProjectError("no such folder: nowhere"),
-    "definition": DefinitionError("two names", at=Location("a.toml", 3, 7)),
+    "argument": DefinitionError("'mont' is not a grain", hint="known: month"),
+    "engine": MissingTableError("no such table", at=Location("events.toml", 3, 7)),
     "interrupt": KeyboardInterrupt(),
     "abort": typer.Abort(),
     "findings": typer.Exit(1),
@@ -42,7 +43,8 @@ def _a_command_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("unknown", 2, "error: there is no metric 'comits' (did you mean 'commits'?)\n"),
         ("project", 2, "error: no such folder: nowhere\n"),
-        ("definition", 1, "error: a.toml:3:7: two names\n"),
+        ("argument", 2, "error: 'mont' is not a grain (known: month)\n"),
+        ("engine", 1, "error: events.toml:3:7: no such table\n"),
         ("interrupt", 130, ""),
         ("abort", 130, ""),
         ("findings", 1, ""),

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tallystick.cli.options import FormatOption, new_app
-from tallystick.cli.output import Format, Row, note, number, write_line, write_rows
+from tallystick.cli.output import Format, Row, cell, note, write_line, write_rows
 from tallystick.cli.progress import progress_bar
 from tallystick.cli.sparkline import sparkline
 
 if TYPE_CHECKING:
     from tallystick.service.demo import Summary
 
-COLUMNS = ("metric", "month", "value", "unit", "before", "change", "history")
+COLUMNS = ("metric", "of", "month", "value", "unit", "before", "change", "history")
 
 app = new_app()
 
@@ -71,6 +71,7 @@ def describe(summary: Summary) -> Row:
     """Return a summary as a row of plain values."""
     return {
         "metric": summary.metric.name,
+        "of": summary.of,
         "month": summary.bucket,
         "value": summary.value,
         "unit": summary.metric.about.unit,
@@ -104,11 +105,10 @@ def _write_summary(name: str, summaries: Sequence[Summary]) -> None:
 
 
 def _texts(summary: Summary) -> dict[str, object]:
-    change = "" if summary.change is None else f"{summary.change:+.1%}"
     return {
-        "metric": summary.metric.name,
-        "value": None if summary.value is None else number(round(summary.value, 2)),
-        "change": change or None,
+        "metric": summary.metric.name + (f" ({summary.of})" if summary.of else ""),
+        "value": None if summary.value is None else round(float(summary.value), 2),
+        "change": None if summary.change is None else f"{summary.change:>+7.1%}",
         "last 24 months": sparkline(summary.history),
     }
 
@@ -122,12 +122,11 @@ def _write_rich(title: str, summaries: Sequence[Summary]) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for column in ("metric", "value", "change", "last 24 months"):
         table.add_column(column, justify="right" if column in ("value", "change") else "left", no_wrap=True)
-    table.add_column("what it is", style="dim")
     for summary in summaries:
-        cells = [Text(str(value if value is not None else "-")) for value in _texts(summary).values()]
+        cells = [Text(cell(value)) for value in _texts(summary).values()]
         cells[2].stylize(_colour(summary))
         cells[3].stylize("cyan")
-        table.add_row(*cells, Text((summary.metric.about.description or "").split(".")[0]))
+        table.add_row(*cells)
     Console().print(table)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from tallystick.cli.options import FormatOption, ProjectOption, new_app
 from tallystick.cli.output import Format, Row, write_rows
 from tallystick.cli.project import opened
-from tallystick.definitions.metric import Aggregate, Metric, SqlQuery, Views
+from tallystick.compiler.model import Model, TimeView
+from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
 
 COLUMNS = ("name", "kind", "source", "entities", "views", "owner", "description")
 
@@ -16,19 +19,19 @@ app = new_app()
 def list_metrics(project: ProjectOption = None, form: FormatOption = Format.TABLE) -> None:
     """List the metrics of a project, one per line."""
     with opened(project) as workspace:
-        rows = [describe(metric) for metric in workspace.metrics.values()]
+        rows = [describe(metric, workspace.models(metric.name)) for metric in workspace.metrics.values()]
     write_rows(rows, COLUMNS, form)
 
 
-def describe(metric: Metric) -> Row:
-    """Return the line of a metric."""
+def describe(metric: Metric, models: Sequence[Model]) -> Row:
+    """Return the line of a metric; which entities and views it has follows from its models."""
     text = (metric.about.description or metric.about.friendly_name or "").strip()
     return {
         "name": metric.name,
         "kind": metric.kind,
         "source": source_of(metric),
-        "entities": list(metric.views.entities),
-        "views": views_of(metric.views),
+        "entities": entities_of(models),
+        "views": views_of(models),
         "owner": ", ".join(metric.about.owners) or None,
         "description": text.splitlines()[0] if text else None,
     }
@@ -45,7 +48,17 @@ def source_of(metric: Metric) -> str | None:
             return None
 
 
-def views_of(views: Views) -> list[str]:
-    """Return the time views in words: grains, then windows, then all time."""
-    windows = [f"{window.count}{window.unit[0]}" for window in views.rolling]
-    return [*(grain.value for grain in views.grains), *windows, *(["all time"] if views.all_time else [])]
+def entities_of(models: Iterable[Model]) -> list[str]:
+    """Return the entities of models, each once."""
+    return list(dict.fromkeys(model.entity for model in models))
+
+
+def views_of(models: Iterable[Model]) -> list[str]:
+    """Return the time views of models in words, each once."""
+    return list(dict.fromkeys(_view(model.time) for model in models))
+
+
+def _view(time: TimeView) -> str:
+    if time.window is not None:
+        return f"{time.window.count}{time.window.unit[0]}"
+    return time.grain.value if time.grain is not None else "all time"

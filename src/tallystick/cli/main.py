@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from tallystick.cli.commands import LazyGroup
 from tallystick.cli.options import new_app
-from tallystick.errors import TallystickError
+from tallystick.errors import DefinitionError, TallystickError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -57,7 +57,9 @@ def run(arguments: Sequence[str]) -> int:
         return BROKEN_PIPE
     except TallystickError as error:
         place = f"{error.at}: " if error.at and str(error.at) else ""
-        return _fail(place + error.message, error.hint, error.exit_code)
+        # Mistakes in files become findings; one that arrives here was made in the arguments.
+        code = USAGE if isinstance(error, DefinitionError) else error.exit_code
+        return _fail(place + error.message, error.hint, code)
     except typer.TyperException as error:
         return _fail(error.format_message(), _where_to_look(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):

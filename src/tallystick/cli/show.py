@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tallystick.cli.list import source_of, views_of
+from tallystick.cli.list import entities_of, source_of, views_of
 from tallystick.cli.options import FormatOption, ProjectOption, new_app
 from tallystick.cli.output import Format, Row, cell, write_json, write_line, write_rows
 from tallystick.cli.project import opened
@@ -17,10 +17,11 @@ from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import Entity
 from tallystick.definitions.metric import Aggregate, Metric
 from tallystick.definitions.origin import Origin
-from tallystick.definitions.source import Dimension, Segment, Source
+from tallystick.definitions.source import Source
 from tallystick.errors import UnknownNameError
 
 if TYPE_CHECKING:
+    from tallystick.compiler.model import Model
     from tallystick.definitions.project import Project
     from tallystick.service.workspace import Workspace
 
@@ -40,7 +41,7 @@ def show(
     Prints one object per thing of that name; a source and a metric may share one.
     """
     with opened(project) as workspace:
-        things = [*describe(workspace.project, name), *_metric(workspace, name)]
+        things = [*_metric(workspace, name), *_others(workspace, name)]
         if not things:
             raise UnknownNameError(
                 f"nothing is called '{name}' here", hint=nearest(name, known_names(workspace.project))
@@ -61,36 +62,46 @@ def known_names(project: Project) -> list[str]:
     return [*project.metrics, *project.sources, *project.entities, *project.segments, *project.dimensions]
 
 
-def describe(project: Project, name: str) -> Iterator[Row]:
-    """Describe what a project defines under a name, apart from metrics."""
+def _others(workspace: Workspace, name: str) -> Iterator[Row]:
+    """Describe what is defined under a name apart from metrics."""
+    project = workspace.project
     if source := project.sources.get(name):
         yield _sheet("source", source.name, source.about, source.origin, _source(source, project))
     if entity := project.entities.get(name):
-        yield _sheet("entity", entity.name, entity.about, entity.origin, _entity(entity, project))
+        metrics = dict.fromkeys(model.metric for model in workspace.models() if model.entity == name)
+        facts = {**_entity(entity, project), "metrics": list(metrics)}
+        yield _sheet("entity", entity.name, entity.about, entity.origin, facts)
     if segment := project.segments.get(name):
-        yield _sheet(segment.kind, segment.name, segment.about, segment.origin, _segment(segment))
+        facts = {"source": segment.source, "where": segment.where}
+        yield _sheet(segment.kind, segment.name, segment.about, segment.origin, facts)
     if dimension := project.dimensions.get(name):
-        yield _sheet("dimension", dimension.name, dimension.about, dimension.origin, _dimension(dimension))
+        facts = {"source": dimension.source, "definition": dimension.sql}
+        yield _sheet("dimension", dimension.name, dimension.about, dimension.origin, facts)
 
 
 def _metric(workspace: Workspace, name: str) -> Iterator[Row]:
     metric = workspace.metrics.get(name)
     if metric is None:
         return
-    models = [model.name for model in workspace.models(name)]
+    models = workspace.models(name)
     facts = {
         "kind": metric.kind,
         "source": source_of(metric),
         "definition": definition_of(metric),
         "where": list(metric.definition.where) if isinstance(metric.definition, Aggregate) else [],
-        "entities": list(metric.views.entities),
-        "views": views_of(metric.views),
+        "entities": entities_of(models),
+        "views": views_of(models),
         "by": list(metric.views.by),
         "used by": sorted(_users(metric, workspace.metrics)),
-        "models": models,
-        "sql": workspace.render(name, model=models[0]) if models else None,
+        "models": [model.name for model in models],
+        "sql": workspace.render(name, model=_shown(models).name) if models else None,
     }
     yield _sheet("metric", metric.name, metric.about, metric.origin, facts)
+
+
+def _shown(models: Sequence[Model]) -> Model:
+    """Return the model whose SQL says most about a metric in few lines: the first with calendar buckets."""
+    return next((model for model in models if model.time.grain is not None), models[0])
 
 
 def definition_of(metric: Metric) -> str:
@@ -126,16 +137,7 @@ def _entity(entity: Entity, project: Project) -> Row:
         "key": entity.key,
         "rolls up to": [f"{edge.parent} through {edge.through}" for edge in entity.rolls_up_to],
         "sources": sorted(s.name for s in project.sources.values() if entity.name in s.entities),
-        "metrics": sorted(m.name for m in project.metrics.values() if entity.name in m.views.entities),
     }
-
-
-def _segment(segment: Segment) -> Row:
-    return {"source": segment.source, "where": segment.where}
-
-
-def _dimension(dimension: Dimension) -> Row:
-    return {"source": dimension.source, "definition": dimension.sql}
 
 
 def _sheet(type_: str, name: str, about: About, origin: Origin, facts: Row) -> Row:
@@ -170,7 +172,7 @@ def _write_sheet(thing: Row) -> None:
     for key, value in facts.items():
         lines = value.splitlines() if isinstance(value, str) else [cell(value)]
         if key == "models" and isinstance(value, list):
-            lines = [str(len(value)), *value]
+            lines = [f"{len(value)}, see tally models {thing['name']}"]
         for label, line in zip([key, *[""] * len(lines)], lines, strict=False):
             write_line(f"  {label.ljust(width)}  {line}")
     if thing.get("sql"):

@@ -130,7 +130,8 @@ def bind_run(tree: exp.Query, run: Run, context: DefinitionContext) -> None:
 def within(tree: exp.Query, first: date, until: date | None, context: DefinitionContext) -> exp.Query:
     """Keep the rows sampled in `[first, until)` of a query that has no filter of its own (spec oso §7.4)."""
     column = exp.column(SAMPLE_DATE, table="model")
-    kept = exp.select(exp.column(exp.Star(), table="model")).from_(tree.subquery("model", copy=False))
+    names = [exp.column(name, table="model", quoted=True) for name in tree.named_selects]
+    kept = exp.select(*names).from_(tree.subquery("model", copy=False))
     kept = kept.where(exp.GTE(this=column, expression=buckets.date_literal(first, dialect=context.dialect)))
     if until is not None:
         kept = kept.where(exp.LT(this=column.copy(), expression=buckets.date_literal(until, dialect=context.dialect)))

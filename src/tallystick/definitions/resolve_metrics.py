@@ -122,7 +122,8 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
         _report_expression(metric, definition.expr, error, written, drafts)
     for index, text in enumerate(definition.where):
         _check_condition(metric, index, text, known, drafts, dialect)
-    if known.source.time is None:
+    only_all_time = metric.views.all_time and not (metric.views.grains or metric.views.rolling)
+    if known.source.time is None and not only_all_time:
         at = place_of(metric.origin, "source", "data_source", "event")
         message = f"metric '{metric.name}': source '{known.source.name}' has no time column"
         hint = f"add time = \"…\" to source '{known.source.name}'"

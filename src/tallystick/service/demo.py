@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,17 +16,23 @@ from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Metric
 from tallystick.errors import ProjectError
 from tallystick.service.workspace import Workspace
+from tallystick.sql.grain import Grain
 
 BUNDLED = Path(tallystick.__file__).parent / "demo"
 HISTORY = 24
+EXAMPLE = "example"
 FINAL = "final"
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The latest final month of a metric over everything, the one before, and the months up to it, oldest first."""
+    """The latest final month of a metric, the one before, and the months up to it, oldest first.
+
+    Over everything, or for one thing (`of`, such as the collection "web") where the metric has no value over everything.
+    """
 
     metric: Metric
+    of: str | None
     bucket: date | None
     value: float | None
     previous: float | None
@@ -70,17 +77,29 @@ def copy_project(folder: Path) -> None:
 
 
 def summarise(workspace: Workspace) -> tuple[Summary, ...]:
-    """Return the summary of every metric that has a value over everything, in the order they are written."""
-    shown = [m for m in workspace.metrics.values() if ALL in m.views.entities and not m.views.by and not m.intermediate]
-    return tuple(_summary(workspace, metric) for metric in shown)
+    """Return the summary of every metric that is built by month, but for breakdowns and examples of other spellings."""
+    entities: dict[str, list[str]] = {}
+    for model in workspace.models():
+        if model.time.grain is Grain.MONTH and not model.by:
+            entities.setdefault(model.metric, []).append(model.entity)
+    shown = [m for m in workspace.metrics.values() if m.name in entities and not m.views.by and EXAMPLE not in m.about.tags]
+    return tuple(_summary(workspace, metric, entities[metric.name]) for metric in shown)
 
 
-def _summary(workspace: Workspace, metric: Metric) -> Summary:
-    table = workspace.query(metric.name, grain="month")
+def _summary(workspace: Workspace, metric: Metric, entities: Sequence[str]) -> Summary:
+    entity = ALL if ALL in entities else entities[-1]
+    table = workspace.query(metric.name, grain=Grain.MONTH, entity=entity)
     final = [row for row in table.to_pylist() if row["state"] == FINAL]
+    of = None
+    if entity != ALL and final:
+        key = workspace.project.entities[entity].key
+        longest = min(Counter(row[key] for row in final).items(), key=lambda item: (-item[1], item[0]))[0]
+        final = [row for row in final if row[key] == longest]
+        of = str(longest)
     values: Sequence[float | None] = [row["value"] for row in final]
     return Summary(
         metric=metric,
+        of=of,
         bucket=final[-1]["bucket"] if final else None,
         value=values[-1] if values else None,
         previous=values[-2] if len(values) > 1 else None,

@@ -62,6 +62,7 @@ where = "completed"
 grains = ["day", "week", "month"]
 entities = ["all", "store"]
 description = "Number of completed orders."
+owner = "you@example.org"
 
 # A formula over other metrics; NULL where there are no orders.
 [metrics.order_value]
@@ -70,6 +71,7 @@ grains = ["day", "week", "month"]
 entities = ["all", "store"]
 unit = "EUR"
 description = "Average value of a completed order."
+owner = "you@example.org"
 """
 
 

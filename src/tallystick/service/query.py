@@ -56,7 +56,14 @@ def choose(
     else:
         views = time_views(definition.views, project.settings.views)
         time = next((view for view in views if view.grain is not None), views[0])
-    return Model(metric, entity or ALL, time, tuple(by))
+    return Model(metric, entity or _default_entity(definition), time, tuple(by))
+
+
+def _default_entity(metric: Metric) -> str:
+    """Return everything, or for a whole query, which is written for things, the first it has models for."""
+    if isinstance(metric.definition, SqlQuery) and metric.views.entities:
+        return metric.views.entities[0]
+    return ALL
 
 
 def _named(project: Project, metric: str, model: str | None) -> Model:
