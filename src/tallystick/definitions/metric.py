@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tallystick.definitions.about import About
-from tallystick.definitions.oso_options import OsoOptions
 from tallystick.definitions.origin import Origin
+from tallystick.definitions.oso_options import OsoOptions
 from tallystick.sql.grain import Grain, Window
 
 type_of_var = str | int | float | bool

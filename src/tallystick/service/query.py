@@ -17,7 +17,7 @@ from tallystick.compiler.plan import find_metric, find_model, metric_models, pla
 from tallystick.compiler.span import Span
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import ALL
-from tallystick.definitions.metric import SqlQuery
+from tallystick.definitions.metric import Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.errors import UnknownNameError, UsageError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import cast
 
 import sqlglot
 from sqlglot import exp
@@ -15,7 +14,7 @@ _LOOSE_PARENTS = (exp.Binary, exp.Unary, exp.Interval, exp.AtTimeZone)
 
 @lru_cache(maxsize=512)
 def _parsed(text: str, dialect: str) -> exp.Expr:
-    return cast("exp.Expr", sqlglot.parse_one(text, read=dialect or None))
+    return sqlglot.parse_one(text, read=dialect or None)
 
 
 def fill(text: str, dialect: str, /, **parts: exp.Expr) -> exp.Expr:
