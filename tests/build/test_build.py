@@ -49,7 +49,10 @@ def from_scratch(shop, opened, run):
 def test_late_rows_within_the_lookback_are_seen(shop, opened, contents, run):
     with opened(shop, "2024-02-28") as workspace:
         workspace.build()
-    run(shop, "INSERT INTO shop.orders VALUES (TIMESTAMP '2024-02-27 12:00', 's0', 1000, 5), (TIMESTAMP '2024-02-28 12:00', 's3', 7, 1)")
+    run(
+        shop,
+        "INSERT INTO shop.orders VALUES (TIMESTAMP '2024-02-27 12:00', 's0', 1000, 5), (TIMESTAMP '2024-02-28 12:00', 's3', 7, 1)",
+    )
     with opened(shop, "2024-03-01") as workspace:
         workspace.build()
     grown = contents(shop)

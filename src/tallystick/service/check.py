@@ -10,10 +10,11 @@ from tallystick.definitions.project import Project
 from tallystick.definitions.resolve import check_columns
 from tallystick.engines.adapter import Engine
 from tallystick.errors import EngineError, MissingTableError
+from tallystick.service.data_checks import check_rows
 
 
 def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagnostic, ...]:
-    """Return all diagnostics; with a connection, tables must exist and columns be there."""
+    """Return all diagnostics; with a connection, tables must exist, columns be there and ids make sense."""
     found = list(project.diagnostics)
     if connect is not None and project.sources:
         try:
@@ -23,7 +24,15 @@ def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagn
         else:
             columns, missing = source_columns(project, engine)
             found += [*missing, *check_columns(project, columns)]
+            found += _rows(project, engine, columns)
     return sort(found)
+
+
+def _rows(project: Project, engine: Engine, columns: Mapping[str, Mapping[str, str]]) -> list[Diagnostic]:
+    try:
+        return list(check_rows(project, engine, columns))
+    except EngineError as error:
+        return [from_error("unreadable-source", error)]
 
 
 def source_columns(project: Project, engine: Engine) -> tuple[dict[str, Mapping[str, str]], list[Diagnostic]]:

@@ -82,7 +82,9 @@ def summarise(workspace: Workspace) -> tuple[Summary, ...]:
     for model in workspace.models():
         if model.time.grain is Grain.MONTH and not model.by:
             entities.setdefault(model.metric, []).append(model.entity)
-    shown = [m for m in workspace.metrics.values() if m.name in entities and not m.views.by and EXAMPLE not in m.about.tags]
+    shown = [
+        m for m in workspace.metrics.values() if m.name in entities and not m.views.by and EXAMPLE not in m.about.tags
+    ]
     return tuple(_summary(workspace, metric, entities[metric.name]) for metric in shown)
 
 

@@ -77,9 +77,7 @@ def _instant_bucket(column: exp.Expr, grain: Grain, calendar: Calendar, dialect:
     return fill(dates.sub_zone.format(n=minutes), dates.dialect, x=column, zone=zone)
 
 
-def literal_instant(
-    instant: datetime, *, is_date: bool, dialect: str, calendar: Calendar = UTC_CALENDAR
-) -> exp.Expr:
+def literal_instant(instant: datetime, *, is_date: bool, dialect: str, calendar: Calendar = UTC_CALENDAR) -> exp.Expr:
     """Return a typed literal to compare the raw time column with; for a date column the local date of the instant."""
     if is_date:
         return date_literal(local_date(instant, calendar), dialect=dialect)
@@ -137,9 +135,7 @@ def days_between(start: exp.Expr, end: exp.Expr, *, dialect: str) -> exp.Expr:
     return fill(dates.days_between, dates.dialect, a=start, b=end)
 
 
-def next_bucket(
-    start: exp.Expr, grain: Grain, *, dialect: str, calendar: Calendar = UTC_CALENDAR
-) -> exp.Expr:
+def next_bucket(start: exp.Expr, grain: Grain, *, dialect: str, calendar: Calendar = UTC_CALENDAR) -> exp.Expr:
     """Return the start of the bucket after the one that starts at `start` (a DATE from day up, else a timestamp)."""
     if grain in _MONTHS:
         return _add_months(start, _MONTHS[grain], dialect)

@@ -1,0 +1,114 @@
+"""Findings about the rows behind a project: ids that are missing, repeated, or belong to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sqlglot import exp
+
+from tallystick.compiler.entity_paths import GROUP, MEMBER, Anchor, anchor, is_not_null, membership
+from tallystick.compiler.relations import Scope, relation, scope
+from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose
+from tallystick.definitions.entity import Entity, RollUp
+from tallystick.definitions.metric import Aggregate
+from tallystick.definitions.project import Project
+from tallystick.definitions.source import Source
+from tallystick.engines.adapter import Engine
+from tallystick.errors import CompileError
+
+EXAMPLES = 3
+
+
+def check_rows(project: Project, engine: Engine, readable: Iterable[str]) -> Iterator[Diagnostic]:
+    """Yield what is odd about ids in sources and mappings; `readable` names the sources that can be read."""
+    known = set(readable)
+    for entity in project.entities.values():
+        for edge in entity.rolls_up_to:
+            if edge.through in known or edge.through not in project.sources:
+                yield from _check_mapping(project, engine, entity, edge)
+    for source in project.sources.values():
+        if source.name in known:
+            for target in _counted_entities(project, source):
+                yield from _check_ids(project, engine, source, target)
+
+
+def _counted_entities(project: Project, source: Source) -> tuple[str, ...]:
+    """Return the entities that metrics of a source are counted for."""
+    found: dict[str, None] = {}
+    for metric in project.metrics.values():
+        if isinstance(metric.definition, Aggregate) and metric.definition.source == source.name:
+            wanted = metric.views.entities or project.settings.views.entities
+            found |= dict.fromkeys(name for name in wanted if name in project.entities)
+    return tuple(found)
+
+
+def _check_mapping(project: Project, engine: Engine, entity: Entity, edge: RollUp) -> Iterator[Diagnostic]:
+    child, parent = exp.column(edge.child_key), exp.column(edge.parent_key)
+    incomplete = exp.or_(child.is_(exp.null()), parent.is_(exp.null()))
+    pairs = exp.Distinct(expressions=[exp.Tuple(expressions=[child.copy(), parent.copy()])])
+    complete = exp.Filter(this=exp.Count(this=exp.Star()), expression=exp.Where(this=exp.not_(incomplete)))
+    distinct = exp.Filter(this=exp.Count(this=pairs), expression=exp.Where(this=exp.not_(incomplete)))
+    query = exp.select(exp.Count(this=exp.Star()).as_("total"), complete.as_("complete"), distinct.as_("pairs"))
+    row = engine.run(query.from_(relation(edge.through, project, "mapping")).sql(engine.dialect)).to_pylist()[0]
+    name = f"mapping '{edge.through}' of {entity.name} to {edge.parent}"
+    at = entity.origin.of("through")
+    if row["total"] > row["complete"]:
+        missing = row["total"] - row["complete"]
+        yield diagnose("null-id", f"{name} has {missing} rows without an id", at, severity=Severity.WARNING)
+    if row["complete"] > row["pairs"] and not (edge.valid_from or edge.valid_to):
+        repeats = row["complete"] - row["pairs"]
+        yield diagnose(
+            "duplicate-mapping",
+            f"{name} repeats {repeats} pairs; each counts once",
+            at,
+            severity=Severity.WARNING,
+            hint="remove the repeated rows",
+        )
+
+
+def _check_ids(project: Project, engine: Engine, source: Source, target: str) -> Iterator[Diagnostic]:
+    try:
+        reach = anchor(source, target, project.entities)
+    except CompileError:
+        return  # reported where the definition is read
+    rows = scope(source, project, engine.dialect)
+    at = source.origin.of(f"entities.{reach.base}")
+    if not reach.paths:
+        missing = _count(engine, rows, rows.parse(reach.column).is_(exp.null()))
+        if missing:
+            yield diagnose(
+                "null-id",
+                f"{missing} rows of source '{source.name}' have no {target} and count for none",
+                at,
+                severity=Severity.WARNING,
+            )
+        return
+    lost = _without_group(project, engine, rows, reach)
+    if lost:
+        named = ", ".join(str(name) for name in lost[:EXAMPLES]) + (", …" if len(lost) > EXAMPLES else "")
+        yield diagnose(
+            "no-parent",
+            f"{len(lost)} of the {reach.base}s in source '{source.name}' belong to no {target}: {named}",
+            at,
+            severity=Severity.WARNING,
+            hint=f"their rows count for no {target}; add them to the mapping",
+        )
+
+
+def _count(engine: Engine, rows: Scope, condition: exp.Expr) -> int:
+    query = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(rows.relation()).where(condition)
+    return int(engine.run(query.sql(engine.dialect)).column("n")[0].as_py())
+
+
+def _without_group(project: Project, engine: Engine, rows: Scope, reach: Anchor) -> list[object]:
+    column = rows.parse(reach.column)
+    ids = exp.select(column.as_("id")).distinct().from_(rows.relation()).where(is_not_null(column.copy()))
+    on = exp.column("id", "ids").eq(exp.column(MEMBER, "membership"))
+    query = (
+        exp.select(exp.column("id", "ids"))
+        .from_(ids.subquery("ids"))
+        .join(membership(reach, project).subquery("membership"), on=on, join_type="left")
+        .where(exp.column(GROUP, "membership").is_(exp.null()))
+        .order_by(exp.column("id", "ids"))
+    )
+    return list(engine.run(query.sql(engine.dialect)).column("id").to_pylist())

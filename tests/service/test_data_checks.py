@@ -1,0 +1,62 @@
+"""What `check` says about ids in the rows."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from tallystick.service.workspace import load
+
+DEFINITIONS = """
+[sources.orders]
+table = "shop.orders"
+time = "ordered_at"
+entities = { store = "store_id" }
+[sources.stores]
+table = "shop.stores"
+[entities.store]
+rolls_up_to = "region"
+through = "stores"
+[entities.region]
+[metrics.revenue]
+source = "orders"
+expr = "sum(amount)"
+entities = ["store", "region"]
+description = "Money."
+owner = "me"
+"""
+
+
+@pytest.fixture
+def findings(tmp_path):
+    def check(orders: str, stores: str) -> list[tuple[str, str, int | None]]:
+        (tmp_path / "definitions").mkdir(exist_ok=True)
+        (tmp_path / "tally.toml").write_text('[warehouse]\npath = "w.duckdb"\n')
+        (tmp_path / "definitions" / "shop.toml").write_text(DEFINITIONS)
+        with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
+            connection.execute("CREATE SCHEMA shop")
+            columns = "v(ordered_at, store_id, amount)"
+            connection.execute(f"CREATE TABLE shop.orders AS SELECT * FROM (VALUES {orders}) {columns}")
+            connection.execute(f"CREATE TABLE shop.stores AS SELECT * FROM (VALUES {stores}) v(store_id, region_id)")
+        with load(tmp_path) as workspace:
+            return [(found.code, found.message, found.line) for found in workspace.check()]
+
+    return check
+
+
+def test_clean_rows_have_no_findings(findings):
+    assert findings("(TIMESTAMP '2024-01-01', 'a', 1)", "('a', 'north')") == []
+
+
+def test_every_oddity_is_named_once(findings):
+    found = findings(
+        "(TIMESTAMP '2024-01-01', 'a', 1), (TIMESTAMP '2024-01-01', NULL, 1), (TIMESTAMP '2024-01-01', 'z', 1)",
+        "('a', 'north'), ('a', 'north'), ('b', NULL)",
+    )
+    assert sorted((code, message) for code, message, _ in found) == [
+        ("duplicate-mapping", "mapping 'stores' of store to region repeats 1 pairs; each counts once"),
+        ("no-parent", "1 of the stores in source 'orders' belong to no region: z"),
+        ("null-id", "1 rows of source 'orders' have no store and count for none"),
+        ("null-id", "mapping 'stores' of store to region has 1 rows without an id"),
+    ]
+    assert all(line is not None for _, _, line in found)
