@@ -1,0 +1,121 @@
+"""What is stored for families and their metrics: layout, covered time, and the print of the memberships used."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlglot import exp
+
+from tallystick.build.state import table
+from tallystick.compiler.one_pass.family import Family
+from tallystick.compiler.one_pass.layout import Cell, Layout
+from tallystick.engines.adapter import Engine
+from tallystick.sql.expression import Merge
+
+STORED = "_one_pass"
+FAMILIES = "_one_pass_families"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """The storage of one metric: its layout, its models, the days it covers and those that may be read again.
+
+    `first`, `last` and `settled` are day numbers. `magnitudes` prove that sums fit; `key_range` holds what packing
+    relied on.
+    """
+
+    prefix: str
+    family: str
+    metric: str
+    layout: Layout
+    models: tuple[str, ...]
+    first: int
+    last: int
+    settled: int
+    end: datetime
+    magnitudes: dict[str, float]
+    raw_keys: tuple[str, ...]
+
+
+def prepare(engine: Engine) -> None:
+    """Create the state tables where they are missing."""
+    engine.execute(
+        f"CREATE TABLE IF NOT EXISTS {table(engine, STORED)} (prefix VARCHAR NOT NULL, family VARCHAR NOT NULL, "
+        "metric VARCHAR NOT NULL, facts VARCHAR NOT NULL, covered_end TIMESTAMP NOT NULL)"
+    )
+    engine.execute(
+        f"CREATE TABLE IF NOT EXISTS {table(engine, FAMILIES)} (prefix VARCHAR NOT NULL, memberships VARCHAR)"
+    )
+
+
+def read(engine: Engine) -> dict[str, Stored]:
+    """Return every stored metric by the prefix of its tables."""
+    if STORED not in engine.tables():
+        return {}
+    rows = engine.run(f"SELECT * FROM {table(engine, STORED)}").to_pylist()
+    return {row["prefix"]: _stored(row) for row in rows}
+
+
+def write(engine: Engine, stored: Stored) -> None:
+    """Replace the state of one metric; call it inside the transaction that writes its rows."""
+    forget(engine, stored.prefix)
+    facts = {
+        "layout": asdict(stored.layout),
+        "models": stored.models,
+        "first": stored.first,
+        "last": stored.last,
+        "settled": stored.settled,
+        "magnitudes": stored.magnitudes,
+        "raw_keys": stored.raw_keys,
+    }
+    instant = stored.end.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
+    values = [*map(_text, (stored.prefix, stored.family, stored.metric, json.dumps(facts))), f"TIMESTAMP '{instant}'"]
+    engine.execute(f"INSERT INTO {table(engine, STORED)} VALUES ({', '.join(values)})")
+
+
+def forget(engine: Engine, prefix: str) -> None:
+    """Remove the state of a metric."""
+    engine.execute(f"DELETE FROM {table(engine, STORED)} WHERE prefix = {_text(prefix)}")
+
+
+def families(engine: Engine) -> dict[str, str | None]:
+    """Return the print of the memberships each family was built with."""
+    rows = engine.run(f"SELECT * FROM {table(engine, FAMILIES)}").to_pylist()
+    return {row["prefix"]: row["memberships"] for row in rows}
+
+
+def write_family(engine: Engine, family: Family, memberships: str | None) -> None:
+    """Replace the state of a family."""
+    engine.execute(f"DELETE FROM {table(engine, FAMILIES)} WHERE prefix = {_text(family.prefix)}")
+    mark = "NULL" if memberships is None else _text(memberships)
+    engine.execute(f"INSERT INTO {table(engine, FAMILIES)} VALUES ({_text(family.prefix)}, {mark})")
+
+
+def _stored(row: dict[str, Any]) -> Stored:
+    facts = json.loads(row["facts"])
+    return Stored(
+        prefix=row["prefix"],
+        family=row["family"],
+        metric=row["metric"],
+        layout=_layout(facts["layout"]),
+        models=tuple(facts["models"]),
+        first=facts["first"],
+        last=facts["last"],
+        settled=facts["settled"],
+        end=row["covered_end"].replace(tzinfo=UTC),
+        magnitudes=facts["magnitudes"],
+        raw_keys=tuple(facts["raw_keys"]),
+    )
+
+
+def _layout(facts: dict[str, Any]) -> Layout:
+    additive = tuple(Cell(**{**cell, "merge": Merge(cell["merge"])}) for cell in facts["additive"])
+    distinct = tuple(Cell(**{**cell, "merge": Merge(cell["merge"])}) for cell in facts["distinct"])
+    return Layout(facts["prefix"], additive, distinct, facts["exists"], tuple(facts["nullable"]))
+
+
+def _text(value: str) -> str:
+    return exp.Literal.string(value).sql()

@@ -1,0 +1,186 @@
+"""Interning: base keys, entities and distinct keys become small integers, and memberships one table of pairs.
+
+Numbers are never given twice and never change, so tables of older definitions stay readable. A base key is the anchor's
+id with its breakdown values; the closure pairs it with every entity it is counted for, each once (spec oso §9.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tallystick.compiler.entity_paths import GROUP, MEMBER, anchor, membership
+from tallystick.compiler.lower import to_text
+from tallystick.compiler.one_pass.family import Family
+from tallystick.compiler.one_pass.gather import ID, KEY, Stream, head_names
+from tallystick.compiler.one_pass.names import DIALECT, Schema, create_work, quoted, work
+from tallystick.definitions.entity import ALL
+from tallystick.definitions.project import Project
+
+NEW_BASE = "new_base"
+
+
+def base_table(family: Family) -> str:
+    """Return the dictionary of base keys."""
+    return f"{family.prefix}_base"
+
+
+def closure_table(family: Family) -> str:
+    """Return the table that pairs base keys with the entities they are counted for."""
+    return f"{family.prefix}_closure"
+
+
+def entity_table(family: Family, entity: str) -> str:
+    """Return the dictionary of one kind of entity."""
+    return f"{family.prefix}_of_{entity}"
+
+
+def keys_table(family: Family, stream: Stream) -> str:
+    """Return the dictionary of the keys of a distinct count; it belongs to its metric."""
+    assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
+    return f"{stream.member.prefix}_keys_{stream.measure.name}"
+
+
+def level(family: Family, entity: str) -> int:
+    """Return the number of an entity kind in the closure."""
+    return family.entities.index(entity)
+
+
+def dictionaries(family: Family, project: Project, schema: Schema, sample: Stream) -> list[str]:
+    """Return the statements that create the empty dictionaries of a family, typed like a gathered stream."""
+    head = head_names(family)
+    base = ", ".join(["0::INTEGER AS bid", *map(quoted, head)])
+    closure = "SELECT 0::INTEGER AS bid, 0::INTEGER AS eid, 0::TINYINT AS level WHERE false"
+    found = [
+        schema.create(base_table(family), f"SELECT {base} FROM {work(sample.table)} WHERE false"),
+        schema.create(closure_table(family), closure),
+    ]
+    for entity in family.entities:
+        query = _reached(family, project, entity, schema.table(base_table(family)))
+        columns = ", ".join(["0::INTEGER AS eid", *map(quoted, _entity_columns(family, entity))])
+        found.append(schema.create(entity_table(family, entity), f"SELECT {columns} FROM ({query}) AS r WHERE false"))
+    return found
+
+
+def intern_base(family: Family, schema: Schema, found: Sequence[Stream]) -> list[str]:
+    """Return the statements that number base keys not met before and leave them in a working table."""
+    base = schema.table(base_table(family))
+    head = ", ".join(map(quoted, head_names(family)))
+    if not head:
+        fresh = f"SELECT 0::INTEGER AS bid WHERE NOT EXISTS (SELECT 1 FROM {base})"
+        return [create_work(NEW_BASE, fresh), f"INSERT INTO {base} SELECT * FROM {work(NEW_BASE)}"]
+    met = " UNION ".join(f"SELECT DISTINCT {head} FROM {work(stream.table)}" for stream in found)
+    number = f"row_number() OVER (ORDER BY {head}) - 1 + (SELECT coalesce(max(bid) + 1, 0) FROM {base})"
+    fresh = f"SELECT ({number})::INTEGER AS bid, {head} FROM (({met}) EXCEPT SELECT {head} FROM {base}) AS met"
+    return [create_work(NEW_BASE, fresh), f"INSERT INTO {base} SELECT * FROM {work(NEW_BASE)}"]
+
+
+def intern_entities(family: Family, project: Project, schema: Schema) -> list[str]:
+    """Return the statements that number entities reached from new base keys, and pair them up."""
+    found: list[str] = []
+    for entity in family.entities:
+        columns = ", ".join(map(quoted, _entity_columns(family, entity)))
+        table, reached = schema.table(entity_table(family, entity)), work(f"reached_{entity}")
+        found.append(create_work(f"reached_{entity}", _reached(family, project, entity, work(NEW_BASE))))
+        first = f"(SELECT coalesce(max(eid) + 1, 0) FROM ({_all_ids(family, schema)}) AS ids)"
+        if columns:
+            fresh = f"SELECT DISTINCT {columns} FROM {reached} EXCEPT SELECT {columns} FROM {table}"
+            number = f"(row_number() OVER (ORDER BY {columns}) - 1 + {first})::INTEGER"
+            found.append(f"INSERT INTO {table} SELECT {number}, {columns} FROM ({fresh}) AS fresh")
+        else:
+            found.append(f"INSERT INTO {table} SELECT {first}::INTEGER WHERE NOT EXISTS (SELECT 1 FROM {table})")
+        on = _same("r", "e", _entity_columns(family, entity))
+        found.append(
+            f"INSERT INTO {schema.table(closure_table(family))} SELECT bid, eid, {level(family, entity)}::TINYINT "
+            f"FROM {reached} AS r JOIN {table} AS e ON {on} ORDER BY bid, eid"
+        )
+    return found
+
+
+def intern_keys(family: Family, schema: Schema, stream: Stream, *, create: bool) -> list[str]:
+    """Return the statements that number the keys of a distinct count not met before; 0 stands for a missing key."""
+    table, gathered = schema.table(keys_table(family, stream)), work(stream.table)
+    key = quoted(KEY)
+    if create:
+        query = f"SELECT (row_number() OVER ())::INTEGER AS uid, {key} FROM (SELECT DISTINCT {key} FROM {gathered} WHERE {key} IS NOT NULL)"
+        return [schema.create(keys_table(family, stream), query)]
+    fresh = f"SELECT DISTINCT {key} FROM {gathered} AS g ANTI JOIN {table} AS k USING ({key}) WHERE {key} IS NOT NULL"
+    number = f"(row_number() OVER () + (SELECT coalesce(max(uid), 0) FROM {table}))::INTEGER"
+    return [f"INSERT INTO {table} SELECT {number}, {key} FROM ({fresh}) AS fresh"]
+
+
+def membership_print(family: Family, project: Project) -> str | None:
+    """Return a query for a fingerprint of all memberships a family relies on, None where it relies on none."""
+    arms: list[str] = []
+    for entity in family.entities:
+        pairs = _membership(family, project, entity)
+        if pairs is not None:
+            marks = f"hash({quoted(MEMBER)}, {quoted(GROUP)}, {level(family, entity)})"
+            arms.append(f"SELECT {marks} AS mark FROM ({pairs}) AS pairs")
+    if not arms:
+        return None
+    return f"SELECT concat(count(*), '-', bit_xor(mark), '-', sum(mark)) AS mark FROM ({' UNION ALL '.join(arms)})"
+
+
+def membership_changed(family: Family, project: Project, schema: Schema) -> str:
+    """Return a query that counts base keys already met whose entities are not what the mappings now say."""
+    arms: list[str] = []
+    base = schema.table(base_table(family))
+    for entity in family.entities:
+        reached = _reached(family, project, entity, base)
+        names = _entity_columns(family, entity)
+        columns = ", ".join(["bid", *map(quoted, names)])
+        stored = (
+            f"SELECT {columns} FROM {schema.table(closure_table(family))} AS c "
+            f"JOIN {schema.table(entity_table(family, entity))} AS e USING (eid) "
+            f"WHERE c.level = {level(family, entity)}"
+        )
+        now = f"SELECT {columns} FROM ({reached}) AS r"
+        arms += [f"SELECT bid FROM (({now}) EXCEPT ({stored}))", f"SELECT bid FROM (({stored}) EXCEPT ({now}))"]
+    return f"SELECT count(*) AS changed FROM ({' UNION ALL '.join(arms)}) AS differences"
+
+
+def join_entities(family: Family, schema: Schema, stream: Stream) -> str:
+    """Return the joins from a gathered stream `g` to base `b` and closure `c`, for the entities its metric asks for."""
+    wanted = sorted(level(family, entity) for entity in stream.member.entities)
+    levels = "" if len(wanted) == len(family.entities) else f" AND c.level IN ({', '.join(map(str, wanted))})"
+    return (
+        f"JOIN {schema.table(base_table(family))} AS b ON {_same('g', 'b', head_names(family))} "
+        f"JOIN {schema.table(closure_table(family))} AS c ON c.bid = b.bid{levels}"
+    )
+
+
+def _reached(family: Family, project: Project, entity: str, base: str) -> str:
+    """Return (bid, entity columns) for base keys of a table."""
+    dims = ", ".join(quoted(name) for name in head_names(family) if name != ID)
+    tail = f", {dims}" if dims else ""
+    if entity == ALL:
+        return f"SELECT bid{tail} FROM {base} AS n"
+    pairs = _membership(family, project, entity)
+    if pairs is None:
+        return f"SELECT bid, {quoted(ID)} AS id{tail} FROM {base} AS n WHERE {quoted(ID)} IS NOT NULL"
+    return (
+        f"SELECT bid, m.{quoted(GROUP)} AS id{tail} FROM {base} AS n JOIN ({pairs}) AS m "
+        f"ON n.{quoted(ID)} = m.{quoted(MEMBER)}"
+    )
+
+
+def _membership(family: Family, project: Project, entity: str) -> str | None:
+    if entity == ALL:
+        return None
+    reach = anchor(project.sources[family.source], entity, project.entities)
+    return to_text(membership(reach, project), DIALECT, pretty=False) if reach.paths else None
+
+
+def _entity_columns(family: Family, entity: str) -> list[str]:
+    dims = [name for name in head_names(family) if name != ID]
+    return dims if entity == ALL else ["id", *dims]
+
+
+def _all_ids(family: Family, schema: Schema) -> str:
+    return " UNION ALL ".join(f"SELECT eid FROM {schema.table(entity_table(family, e))}" for e in family.entities)
+
+
+def _same(left: str, right: str, names: Sequence[str]) -> str:
+    """Return the condition that two relations agree, NULLs included; without columns it always holds."""
+    found = " AND ".join(f"{left}.{quoted(name)} IS NOT DISTINCT FROM {right}.{quoted(name)}" for name in names)
+    return found or "true"

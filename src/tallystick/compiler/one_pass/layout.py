@@ -1,0 +1,171 @@
+"""How a metric is stored: its cells, what is known about their values, and the names of its tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tallystick.compiler.one_pass.family import Member
+from tallystick.sql.expression import Component, Merge
+from tallystick.sql.grain import Grain, Window
+
+NONE_BEFORE = -10_000_000
+NONE_AFTER = 10_000_000
+OPEN = 9_999_999
+"""The `nxt` of a change point that still holds: later than any day."""
+MAX_INTEGER = 2**62
+MAX_EXACT_DOUBLE = 2**53
+
+N = "n"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One stored number of a metric per entity and time.
+
+    `stored` is the type it is kept in, `shown` the type its engine gives it. What is `exact` may be taken away again
+    without a trace, so rolling windows are running sums; everything else is merged anew for each window. `key` names
+    the distinct count a cell belongs to.
+    """
+
+    name: str
+    merge: Merge
+    stored: str
+    shown: str
+    exact: bool = True
+    key: str | None = None
+    counts_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The storage of one metric: additive cells, distinct cells, and the one that tells whether a row exists.
+
+    `nullable` are sums that can be NULL although rows exist; each has a companion cell counting its values.
+    """
+
+    prefix: str
+    additive: tuple[Cell, ...]
+    distinct: tuple[Cell, ...]
+    exists: str
+    nullable: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Return every stored cell."""
+        return (*self.additive, *self.distinct)
+
+    @property
+    def is_exact(self) -> bool:
+        """Tell whether rolling windows can be running sums."""
+        return all(cell.exact for cell in self.cells)
+
+    @property
+    def days(self) -> str:
+        """Return the table of daily counters."""
+        return f"{self.prefix}_days"
+
+    @property
+    def all_time(self) -> str:
+        """Return the table of values over the whole history."""
+        return f"{self.prefix}_all_time"
+
+    def grain(self, grain: Grain) -> str:
+        """Return the table of a calendar grain."""
+        return f"{self.prefix}_{grain.value}"
+
+    def rolling(self, window: Window) -> str:
+        """Return the table of change points of a window."""
+        return f"{self.prefix}_{window.suffix}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of the distinct counts."""
+        return tuple(dict.fromkeys(cell.key for cell in self.distinct if cell.key is not None))
+
+    def of_key(self, key: str) -> tuple[Cell, ...]:
+        """Return the cells of one distinct count."""
+        return tuple(cell for cell in self.distinct if cell.key == key)
+
+    def seen(self, key: str) -> str:
+        """Return the table that says when each key was last seen."""
+        return f"{self.prefix}_seen_{key}"
+
+    def leaving(self, key: str) -> str:
+        """Return the table of keys that will leave a window unless they are seen again."""
+        return f"{self.prefix}_leaving_{key}"
+
+    def tables(self, member: Member) -> tuple[str, ...]:
+        """Return the names of all tables of a metric."""
+        found = [self.days, *map(self.grain, member.grains), *map(self.rolling, member.windows)]
+        found += [self.all_time] if member.has_all_time else []
+        for key in self.keys:
+            found += [self.seen(key), *([self.leaving(key)] if member.windows else [])]
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was measured about a gathered column: NULLs, the sum of magnitudes, and whether every value is whole."""
+
+    has_null: bool = False
+    magnitude: float = 0.0
+    is_whole: bool = True
+
+
+def components(member: Member) -> tuple[Component, ...]:
+    """Return the stored components of a metric's additive and algebraic measures."""
+    return tuple(part for measure in member.expression.measures for part in measure.components)
+
+
+def counts_rows(part: Component) -> bool:
+    """Tell whether a component counts every row, so that it says whether rows exist."""
+    return part.is_count and part.accumulate.sql() == "COUNT(*)"
+
+
+def companion(name: str) -> str:
+    """Return the cell that counts the values behind a sum."""
+    return f"{name}_k"
+
+
+def layout(member: Member, types: dict[str, str], facts: dict[str, Facts]) -> Layout:
+    """Decide how a metric is stored from the types and facts of its gathered columns (performance spec §2.5)."""
+    additive: list[Cell] = []
+    nullable: list[str] = []
+    exists: str | None = None
+    for part in components(member):
+        additive.append(_cell(part, types[part.name], facts.get(part.name, Facts())))
+        if counts_rows(part):
+            exists = part.name
+        if part.merge is Merge.SUM and not part.is_count and facts.get(part.name, Facts()).has_null:
+            nullable.append(part.name)
+            additive.append(Cell(companion(part.name), Merge.SUM, "BIGINT", "BIGINT"))
+    if additive and exists is None:
+        additive.append(Cell(N, Merge.SUM, "BIGINT", "BIGINT"))
+        exists = N
+    distinct = [Cell(name, Merge.SUM, "BIGINT", "BIGINT", key=name) for name in member.distinct]
+    if exists is None:
+        full = [cell.name for cell in distinct if not facts[cell.name].has_null]
+        exists = full[0] if full else presence(distinct[0].name)
+    if distinct and exists == presence(distinct[0].name):
+        distinct.append(Cell(exists, Merge.SUM, "BIGINT", "BIGINT", key=distinct[0].name, counts_missing=True))
+    return Layout(member.prefix, tuple(additive), tuple(distinct), exists, tuple(nullable))
+
+
+def presence(name: str) -> str:
+    """Return the cell that counts keys including the missing one: above 0 wherever there are rows."""
+    return f"{name}_p"
+
+
+def _cell(part: Component, kind: str, facts: Facts) -> Cell:
+    if part.is_count:
+        return Cell(part.name, part.merge, "BIGINT", "BIGINT")
+    if part.merge is not Merge.SUM:
+        return Cell(part.name, part.merge, kind, kind, exact=False)
+    if kind in {"HUGEINT", "BIGINT", "UBIGINT", "INTEGER"}:
+        small = facts.magnitude < MAX_INTEGER
+        return Cell(part.name, part.merge, "BIGINT" if small else "HUGEINT", "BIGINT" if small else "HUGEINT")
+    if kind.startswith("DECIMAL"):
+        return Cell(part.name, part.merge, kind, kind)
+    if kind in {"DOUBLE", "FLOAT"} and facts.is_whole and facts.magnitude < MAX_EXACT_DOUBLE:
+        return Cell(part.name, part.merge, "BIGINT", kind)
+    return Cell(part.name, part.merge, kind, kind, exact=False)

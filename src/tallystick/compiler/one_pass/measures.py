@@ -1,0 +1,56 @@
+"""Measuring what was gathered, so that nothing is packed, subtracted or dropped that was not proved to allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
+from tallystick.compiler.one_pass.layout import Facts, components
+from tallystick.compiler.one_pass.names import quoted, work
+from tallystick.sql.expression import Merge
+
+_INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
+_FLOATS = frozenset({"DOUBLE", "FLOAT"})
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known about a gathered stream: its days (None if it is empty), facts by cell, and the range of its keys."""
+
+    first: int | None
+    last: int | None
+    facts: Mapping[str, Facts]
+    keys: tuple[int, int] | None = None
+
+
+def measuring(stream: Stream, types: Mapping[str, str]) -> str:
+    """Return the query that measures a gathered stream."""
+    columns = [f"min({DAY}) AS first", f"max({DAY}) AS last"]
+    if stream.measure is not None:
+        columns.append(f"count(*) FILTER (WHERE {quoted(KEY)} IS NULL) > 0 AS missing")
+        if types[KEY] in _INTEGERS:
+            columns.append(f"min({quoted(KEY)}) AS low, max({quoted(KEY)}) AS high")
+    for part in _sums(stream):
+        columns.append(f"count(*) > count({part}) AS {part}_null")
+        columns.append(f"coalesce(sum(abs({part}::DOUBLE)), 0) AS {part}_size")
+        whole = f"coalesce(bool_and({part} = trunc({part})), true)" if types[part] in _FLOATS else "true"
+        columns.append(f"{whole} AS {part}_whole")
+    return f"SELECT {', '.join(columns)} FROM {work(stream.table)}"
+
+
+def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
+    """Read the result of `measuring`."""
+    if stream.measure is not None:
+        keys = (row["low"], row["high"]) if row.get("low") is not None else None
+        return Measured(row["first"], row["last"], {stream.measure.name: Facts(has_null=bool(row["missing"]))}, keys)
+    facts = {
+        part: Facts(bool(row[f"{part}_null"]), float(row[f"{part}_size"]), bool(row[f"{part}_whole"]))
+        for part in _sums(stream)
+    }
+    return Measured(row["first"], row["last"], facts)
+
+
+def _sums(stream: Stream) -> list[str]:
+    return [part.name for part in components(stream.member) if part.merge is Merge.SUM and not part.is_count]

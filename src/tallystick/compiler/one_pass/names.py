@@ -1,0 +1,40 @@
+"""Names in the statements of a build: stored tables lie in Tallystick's schema, working tables are temporary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+DIALECT = "duckdb"
+WORK = "_pass_"
+
+
+def quoted(name: str) -> str:
+    """Return a quoted identifier."""
+    return exp.to_identifier(name, quoted=True).sql(DIALECT)
+
+
+def work(name: str) -> str:
+    """Return the quoted name of a working table."""
+    return quoted(f"{WORK}{name}")
+
+
+def create_work(name: str, query: str) -> str:
+    """Return the statement that fills a working table."""
+    return f"CREATE OR REPLACE TEMP TABLE {work(name)} AS {query}"
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Tallystick's schema in the warehouse."""
+
+    name: str
+
+    def table(self, name: str) -> str:
+        """Return the quoted name of a stored table or view."""
+        return f"{quoted(self.name)}.{quoted(name)}"
+
+    def create(self, name: str, query: str) -> str:
+        """Return the statement that stores the rows of a query."""
+        return f"CREATE TABLE {self.table(name)} AS {query}"

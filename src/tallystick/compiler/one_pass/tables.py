@@ -1,0 +1,204 @@
+"""The tables of a metric built from nothing, out of its gathered streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tallystick.compiler.one_pass import days as calendar
+from tallystick.compiler.one_pass.counters import Arm, gathered_cells, merged
+from tallystick.compiler.one_pass.family import Family, Member
+from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
+from tallystick.compiler.one_pass.interning import join_entities, keys_table
+from tallystick.compiler.one_pass.layout import NONE_BEFORE, Cell, Layout
+from tallystick.compiler.one_pass.names import Schema, create_work, quoted, work
+from tallystick.compiler.one_pass.presence import Packing, ever, flag_columns, flags, gaps, in_grain, leaves
+from tallystick.compiler.one_pass.rolling import Counted, frames, movements, sweep
+from tallystick.sql.grain import Grain, Window
+
+Flag = Callable[[Cell], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The day numbers a build covers: the first one with rows, the last one touched, the first that may be read
+    again, and the project's start (None: from the beginning)."""
+
+    first: int
+    last: int
+    settled: int
+    start: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that decides the tables of one metric."""
+
+    family: Family
+    member: Member
+    layout: Layout
+    schema: Schema
+    extent: Extent
+    packings: Mapping[str, Packing]
+    raw_keys: frozenset[str]
+
+
+def counted_table(member: Member) -> str:
+    """Return the working table of additive cells by entity and day."""
+    return f"counted_{member.prefix}"
+
+
+def flags_table(member: Member, key: str) -> str:
+    """Return the working table of flags by entity and day."""
+    return f"flags_{member.prefix}_{key}"
+
+
+def packed_table(member: Member, key: str) -> str:
+    """Return the working table of sorted presences."""
+    return f"packed_{member.prefix}_{key}"
+
+
+def count_days(plan: Plan, stream: Stream) -> str:
+    """Return the query of additive cells per entity and day of a gathered stream."""
+    cells = [f"{sql} AS {name}" for name, sql in gathered_cells(plan.layout).items()]
+    joins = join_entities(plan.family, plan.schema, stream)
+    return (
+        f"SELECT c.eid AS eid, g.{DAY} AS day, {', '.join(cells)} FROM {work(stream.table)} AS g {joins} "
+        f"GROUP BY c.eid, g.{DAY}"
+    )
+
+
+def pack_presences(plan: Plan, stream: Stream) -> str:
+    """Return the query of sorted packed (eid, uid, day) of a distinct count; repeats are left for the sweep to skip."""
+    assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
+    key = stream.measure.name
+    found = plan.packings[key]
+    packed = found.pack("c.eid", uid_of(plan, stream), f"g.{DAY}")
+    return f"SELECT {packed} AS k FROM {presence_rows(plan, stream)} ORDER BY k"
+
+
+def uid_of(plan: Plan, stream: Stream) -> str:
+    """Return the SQL of the number of a key: the key itself where it is a small integer."""
+    assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
+    if stream.measure.name in plan.raw_keys:
+        return f"g.{quoted(KEY)}"
+    return "coalesce(k.uid, 0)" if keeps_missing(plan.layout, stream.measure.name) else "k.uid"
+
+
+def presence_rows(plan: Plan, stream: Stream) -> str:
+    """Return the FROM clause that brings gathered keys `g` to entities `c` and numbers `k`."""
+    assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
+    name, key = stream.measure.name, quoted(KEY)
+    joins = join_entities(plan.family, plan.schema, stream)
+    missing = keeps_missing(plan.layout, name)
+    if name not in plan.raw_keys:
+        kind = "LEFT JOIN" if missing else "JOIN"
+        joins += f" {kind} {plan.schema.table(keys_table(plan.family, stream))} AS k ON k.{key} = g.{key}"
+    where = "" if missing else f" WHERE g.{key} IS NOT NULL"
+    return f"{work(stream.table)} AS g {joins}{where}"
+
+
+def keeps_missing(layout: Layout, key: str) -> bool:
+    """Tell whether missing keys are counted to know that rows exist."""
+    return any(cell.counts_missing for cell in layout.of_key(key))
+
+
+def create_tables(plan: Plan, streams: tuple[Stream, ...]) -> list[str]:
+    """Return the statements that fill all tables of a metric from its gathered streams."""
+    found: list[str] = []
+    for stream in streams:
+        if stream.measure is None:
+            found += _count(plan, stream, alone=not plan.layout.distinct)
+        else:
+            found += _presences(plan, stream)
+    counted = counted_of(plan)
+    if plan.layout.distinct:
+        found.append(plan.schema.create(plan.layout.days, _days(plan, counted)))
+    found += [plan.schema.create(plan.layout.grain(g), grain_rows(plan, counted, g)) for g in plan.member.grains]
+    if plan.member.has_all_time:
+        found.append(plan.schema.create(plan.layout.all_time, all_time_rows(plan, counted)))
+    found += [plan.schema.create(plan.layout.rolling(w), _rolling(plan, counted, w)) for w in plan.member.windows]
+    for key in plan.layout.keys if plan.member.windows else ():
+        found.append(plan.schema.create(plan.layout.leaving(key), _leaving(plan, key)))
+    return found
+
+
+def counted_of(plan: Plan) -> Counted:
+    """Return where the counters of a metric lie while it is built."""
+    additive = None
+    if plan.layout.additive:
+        additive = work(counted_table(plan.member)) if plan.layout.distinct else plan.schema.table(plan.layout.days)
+    return Counted(additive, {key: work(flags_table(plan.member, key)) for key in plan.layout.keys})
+
+
+def _count(plan: Plan, stream: Stream, *, alone: bool) -> list[str]:
+    query = count_days(plan, stream)
+    if alone:
+        return [plan.schema.create(plan.layout.days, f"{query} ORDER BY eid, day")]
+    return [create_work(counted_table(plan.member), query)]
+
+
+def _presences(plan: Plan, stream: Stream) -> list[str]:
+    assert stream.measure is not None  # noqa: S101 - the caller looks for distinct counts
+    key, layout = stream.measure.name, plan.layout
+    packed = packed_table(plan.member, key)
+    around = gaps(packed, plan.packings[key])
+    columns = flag_columns(layout.of_key(key), plan.member.grains, plan.member.windows, plan.extent.start)
+    seen = f"SELECT eid, uid, day FROM ({around}) AS f WHERE after >= {plan.extent.settled}"
+    return [
+        create_work(packed, pack_presences(plan, stream)),
+        flags(flags_table(plan.member, key), around, columns),
+        plan.schema.create(layout.seen(key), seen),
+        f"DROP TABLE {work(packed)}",
+    ]
+
+
+def _days(plan: Plan, counted: Counted) -> str:
+    arms = arms_of(plan, counted, ["c.eid AS eid", "c.day AS day"], lambda cell: cell.name)
+    if len(arms) == 1:
+        cells = [f"{cell.name}::{cell.stored} AS {cell.name}" for cell in plan.layout.cells]
+        return f"SELECT c.eid, c.day, {', '.join(cells)} FROM {arms[0].rows} ORDER BY c.eid, c.day"
+    return f"{merged(plan.layout, arms, ['eid', 'day'])} ORDER BY eid, day"
+
+
+def grain_rows(plan: Plan, counted: Counted, grain: Grain) -> str:
+    """Return the rows of a calendar grain from counters by day."""
+    join = f" JOIN {work(calendar.TABLE)} AS d ON d.day = c.day"
+    where = "" if plan.extent.start is None else f" WHERE c.day >= {plan.extent.start}"
+    keys = ["c.eid AS eid", f"d.{calendar.bucket_column(grain)} AS bucket"]
+    arms = arms_of(plan, counted, keys, lambda cell: in_grain(cell, grain), f"{join}{where}")
+    return f"{merged(plan.layout, arms, ['eid', 'bucket'])} ORDER BY eid, bucket"
+
+
+def all_time_rows(plan: Plan, counted: Counted) -> str:
+    """Return the rows over the whole history from counters by day."""
+    return merged(plan.layout, arms_of(plan, counted, ["c.eid AS eid"], ever), ["eid"])
+
+
+def arms_of(plan: Plan, counted: Counted, keys: list[str], flag: Flag, tail: str = "") -> list[Arm]:
+    """Return one arm per table of counters; `flag` names the counter of a distinct cell that is wanted."""
+    arms: list[Arm] = []
+    if counted.additive is not None:
+        cells = {cell.name: f"c.{cell.name}" for cell in plan.layout.additive}
+        arms.append(Arm(f"{counted.additive} AS c{tail}", keys, cells))
+    for key, table in counted.flags.items():
+        cells = {cell.name: f"c.{flag(cell)}" for cell in plan.layout.of_key(key)}
+        arms.append(Arm(f"{table} AS c{tail}", keys, cells))
+    return arms
+
+
+def _rolling(plan: Plan, counted: Counted, window: Window) -> str:
+    arms = movements(plan.layout, window, counted, counted.flags)
+    if plan.layout.is_exact:
+        return sweep(plan.layout, arms, plan.extent.first, plan.extent.last)
+    every = frames(plan.layout, window, arms, plan.extent.last)
+    return f"SELECT * FROM ({every}) AS f WHERE {plan.layout.exists} > 0 ORDER BY eid, day"
+
+
+def _leaving(plan: Plan, key: str) -> str:
+    """Return the keys that may still leave a window when days after the settled ones are read again."""
+    columns = [leaves(cell, window) for cell in plan.layout.of_key(key) for window in plan.member.windows]
+    longest = max(window.days for window in plan.member.windows)
+    some = " OR ".join(f"{column} <> 0" for column in columns)
+    since = max(plan.extent.settled - longest, NONE_BEFORE)
+    return f"SELECT eid, day, {', '.join(columns)} FROM {work(flags_table(plan.member, key))} WHERE day >= {since} AND ({some})"
