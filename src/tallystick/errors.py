@@ -82,5 +82,9 @@ class StorageFullError(EngineError):
     """The disk below the warehouse is full; nothing of the failed step was kept."""
 
 
+class EngineBrokenError(EngineError):
+    """The engine ended with an error of its own and must be opened again; what was committed is safe."""
+
+
 class MissingTableError(EngineError):
     """A table or file that a source reads does not exist."""

@@ -58,7 +58,7 @@ def test_guessed_project_works(name: str, tmp_path: Path) -> None:
 def test_guessed_from_parquet_with_every_type(tmp_path: Path) -> None:
     rows = tmp_path / "types.parquet"
     duckdb.sql(
-        "select timestamptz '2024-01-01 00:00+00' + to_hours(i::int) as at, 'u' || i % 3 as user_id, i % 2 = 0 as paid, "
+        "select timestamptz '2024-01-01 00:00:00+00' + to_hours(i::int) as at, 'u' || i % 3 as user_id, i % 2 = 0 as paid, "
         "i / 4 as price, [i] as list, {'a': i} as struct, i::hugeint as big, null as nothing, 'k' || i as code "
         "from range(50) t(i)"
     ).write_parquet(str(rows))

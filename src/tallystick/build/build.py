@@ -1,21 +1,36 @@
-"""Bringing models up to date: what is new plus the lookback, each model in a transaction with its state."""
+"""Bringing models up to date: what is new plus the lookback, together with the state that says so.
+
+Models that can be derived from one reading of their source are built as families; the rest by their direct queries,
+each after its parts. A metric that fails is reported and leaves the others alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import perf_counter
+from typing import TypeVar
 
 from tallystick.build import direct, state
 from tallystick.build.direct import Target
+from tallystick.build.one_pass import build_family
 from tallystick.build.report import Action, BuildReport, BuiltModel, Progress
 from tallystick.build.state import BuiltState
 from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.model import Model
+from tallystick.compiler.one_pass.family import Family, families
 from tallystick.compiler.order import in_order
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
-from tallystick.errors import StorageFullError, TallystickError, WarehouseLockedError
+from tallystick.errors import EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
+
+FAMILY_DIALECT = "duckdb"
+
+HOPELESS = (StorageFullError, WarehouseLockedError, EngineBrokenError)
+"""Errors after which nothing else could be built either."""
+
+Built = TypeVar("Built")
 
 
 def build(
@@ -29,23 +44,21 @@ def build(
 ) -> BuildReport:
     """Build models up to `end`; a model that fails is reported and leaves the others alone.
 
-    Raise StorageFullError or WarehouseLockedError, since nothing that follows could succeed either.
+    Raise StorageFullError, WarehouseLockedError or EngineBrokenError: nothing that follows could succeed either.
     """
     started = perf_counter()
     state.prepare(engine)
     drop_leftovers(engine)
-    states = state.read(engine)
-    done: list[BuiltModel] = []
-    current: set[str] = set()
-    models = in_order(models, project)
-    for model in models:
-        outcome = _build_one(engine, project, model, states.get(model.name), end, now, current)
-        done.append(outcome)
-        if outcome.error is None:
-            current.add(model.name)
-        if progress is not None:
-            progress(len(done), len(models), model.name)
-    return BuildReport(models=tuple(done), seconds=perf_counter() - started)
+    ordered = in_order(models, project)
+    run = _Run(engine, project, state.read(engine), end, now, len(ordered), progress)
+    groups, rest = families(project, ordered) if engine.dialect == FAMILY_DIALECT else ((), ordered)
+    for family in groups:
+        _build_family(run, family)
+    for model in rest:
+        _build_directly(run, model)
+    place = {model.name: index for index, model in enumerate(ordered)}
+    done = tuple(sorted(run.done, key=lambda outcome: place[outcome.name]))
+    return BuildReport(models=done, seconds=perf_counter() - started)
 
 
 def drop_leftovers(engine: Engine) -> None:
@@ -55,34 +68,84 @@ def drop_leftovers(engine: Engine) -> None:
             engine.execute(f"DROP TABLE {state.table(engine, name)}")
 
 
-def _build_one(
-    engine: Engine,
-    project: Project,
-    model: Model,
-    old: BuiltState | None,
-    end: datetime,
-    now: datetime,
-    current: Collection[str],
-) -> BuiltModel:
+@dataclass(slots=True)
+class _Run:
+    """One build under way: what it started from, and what it has done."""
+
+    engine: Engine
+    project: Project
+    states: dict[str, BuiltState]
+    end: datetime
+    now: datetime
+    total: int
+    progress: Progress | None
+    done: list[BuiltModel] = field(default_factory=list)
+    current: set[str] = field(default_factory=set)
+
+    def finish(self, outcome: BuiltModel) -> None:
+        """Note one model's outcome and tell whoever watches."""
+        self.done.append(outcome)
+        if outcome.error is None:
+            self.current.add(outcome.name)
+        if self.progress is not None:
+            self.progress(len(self.done), self.total, outcome.name)
+
+    def action(self, built: BuiltState) -> Action:
+        """Tell what bringing a model to its new state meant."""
+        old = self.states.get(built.model)
+        if old is None:
+            return Action.CREATED
+        return Action.REFRESHED if old.definition_hash == built.definition_hash else Action.REBUILT
+
+
+def _build_family(run: _Run, family: Family) -> None:
+    """Build a family at once; where that fails, its metrics one by one to find those that can be built."""
+    outcome, seconds = _attempt(lambda: build_family(run.engine, run.project, family, end=run.end, now=run.now))
+    if isinstance(outcome, TallystickError):
+        if len(family.members) > 1:
+            for member in family.members:
+                _build_family(run, replace(family, members=(member,)))
+            return
+        for model in family.members[0].models:
+            run.finish(_failure(model, outcome))
+        return
+    for built in outcome:
+        run.finish(_success(run, built, seconds / len(outcome)))
+
+
+def _build_directly(run: _Run, model: Model) -> None:
+    outcome, seconds = _attempt(lambda: _bring_up_to_date(run, model))
+    if isinstance(outcome, TallystickError):
+        run.finish(_failure(model, outcome))
+    else:
+        run.finish(_success(run, outcome, seconds))
+
+
+def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
+    project, old = run.project, run.states.get(model.name)
+    target = Target(model, definition_hash(model, project), project.settings.start, run.end, run.current)
+    since = direct.refresh_from(model, min(old.covered_end, run.end), project) if old else None
+    if old is None or since is None or old.definition_hash != target.definition_hash or old.storage != direct.DENSE:
+        return direct.create(run.engine, project, target, run.now)
+    return direct.refresh(run.engine, project, target, old, since, run.now)
+
+
+def _attempt(work: Callable[[], Built]) -> tuple[Built | TallystickError, float]:
+    """Run one piece of work and time it; return its error instead, unless nothing that follows could succeed."""
     started = perf_counter()
     try:
-        target = Target(model, definition_hash(model, project), project.settings.start, end, current)
-        action, built = _bring_up_to_date(engine, project, target, old, now)
-    except (StorageFullError, WarehouseLockedError):
+        outcome: Built | TallystickError = work()
+    except HOPELESS:
         raise
     except TallystickError as error:
-        return BuiltModel(name=model.name, metric=model.metric, action=Action.FAILED, error=str(error))
-    seconds = perf_counter() - started
-    return BuiltModel(name=model.name, metric=model.metric, action=action, rows=built.row_count, seconds=seconds)
+        outcome = error
+    return outcome, perf_counter() - started
 
 
-def _bring_up_to_date(
-    engine: Engine, project: Project, target: Target, old: BuiltState | None, now: datetime
-) -> tuple[Action, BuiltState]:
-    if old is None:
-        return Action.CREATED, direct.create(engine, project, target, now)
-    since = direct.refresh_from(target.model, min(old.covered_end, target.end), project)
-    if old.definition_hash != target.definition_hash or since is None:
-        action = Action.REBUILT if old.definition_hash != target.definition_hash else Action.REFRESHED
-        return action, direct.create(engine, project, target, now)
-    return Action.REFRESHED, direct.refresh(engine, project, target, old, since, now)
+def _success(run: _Run, built: BuiltState, seconds: float) -> BuiltModel:
+    rows = built.row_count if built.storage == direct.DENSE else None
+    return BuiltModel(name=built.model, metric=built.metric, action=run.action(built), rows=rows, seconds=seconds)
+
+
+def _failure(model: Model, error: TallystickError) -> BuiltModel:
+    return BuiltModel(name=model.name, metric=model.metric, action=Action.FAILED, error=str(error))

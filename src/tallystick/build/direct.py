@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlglot import exp
 
-from tallystick.build import state
+from tallystick.build import relations, state
 from tallystick.build.extent import first_instant
 from tallystick.build.state import BuiltState
 from tallystick.compiler.aggregate_model import BUCKET, VALUE, N
@@ -61,7 +61,7 @@ def create(engine: Engine, project: Project, target: Target, now: datetime) -> B
     query = model_query(engine, project, target.model, Span(start, target.end, calendar(project)), target.built)
     engine.execute(f"CREATE OR REPLACE TABLE {beside} AS {query}")
     with engine.transaction():
-        keep_old(engine, target.model.name, target.definition_hash, now)
+        relations.keep_old(engine, target.model.name, target.definition_hash, now)
         engine.execute(f"ALTER TABLE {beside} RENAME TO {quoted(engine, target.model.name)}")
         return record(engine, target, start, now)
 
@@ -120,15 +120,15 @@ def _from_bucket(model: Model, since: datetime, project: Project, dialect: str) 
     return exp.GTE(this=exp.column(bucket_column(project.metrics[model.metric])), expression=bound)
 
 
-def record(engine: Engine, target: Target, start: datetime | None, now: datetime, storage: str = DENSE) -> BuiltState:
+def record(engine: Engine, target: Target, start: datetime | None, now: datetime) -> BuiltState:
     """Write the state of a model whose rows were just written."""
     name = state.table(engine, target.model.name)
-    rows = engine.run(f"SELECT COUNT(*) AS n FROM {name}").to_pylist()[0]["n"] if storage == DENSE else 0
+    rows = engine.run(f"SELECT COUNT(*) AS n FROM {name}").to_pylist()[0]["n"]
     found = BuiltState(
         model=target.model.name,
         metric=target.model.metric,
         definition_hash=target.definition_hash,
-        storage=storage,
+        storage=DENSE,
         covered_start=start,
         covered_end=target.end,
         row_count=rows,
@@ -136,20 +136,6 @@ def record(engine: Engine, target: Target, start: datetime | None, now: datetime
     )
     state.write(engine, found)
     return found
-
-
-def keep_old(engine: Engine, name: str, new_hash: str, now: datetime) -> None:
-    """Move a model's present rows aside under the hash they were built with; drop them if it is the same."""
-    old = state.read(engine).get(name)
-    if name not in engine.tables():
-        return
-    if old is None or old.definition_hash == new_hash:
-        engine.execute(f"DROP TABLE {state.table(engine, name)}")
-        return
-    kept = f"_old_{name}_{old.definition_hash[:8]}"
-    engine.execute(f"DROP TABLE IF EXISTS {state.table(engine, kept)}")
-    engine.execute(f"ALTER TABLE {state.table(engine, name)} RENAME TO {quoted(engine, kept)}")
-    state.retire(engine, old, kept, now)
 
 
 def quoted(engine: Engine, name: str) -> str:

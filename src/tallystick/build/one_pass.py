@@ -245,6 +245,8 @@ def _midnight(job: Job, day: int) -> datetime:
 
 def _drop_work(engine: Engine) -> None:
     """Drop working tables, also those a failed build left."""
-    rows = engine.run(f"SELECT table_name AS name FROM duckdb_tables() WHERE temporary AND starts_with(table_name, '{WORK}')")
+    rows = engine.run(
+        f"SELECT table_name AS name FROM duckdb_tables() WHERE temporary AND starts_with(table_name, '{WORK}')"
+    )
     for row in rows.to_pylist():
         engine.execute(f"DROP TABLE IF EXISTS temp.{quoted(row['name'])}")

@@ -61,8 +61,7 @@ def demo(
         _write_summary(name, summaries)
     for model in report.failed:
         note(f"error: {model.name}: {model.error}")
-    rows = sum(model.rows for model in report.models)
-    _note_end(f"{len(report.models)} models, {rows:,} values, {perf_counter() - started:.1f} s", folder)
+    _note_end(f"{len(report.models)} models in {perf_counter() - started:.1f} s", folder)
     if report.failed or errors:
         raise typer.Exit(1)
 

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from tallystick.errors import EngineError, MissingTableError, StorageFullError, WarehouseLockedError
+from tallystick.errors import EngineBrokenError, EngineError, MissingTableError, StorageFullError, WarehouseLockedError
 
 _READERS = {
     ".parquet": "read_parquet",
@@ -197,6 +197,8 @@ def _translate(error: duckdb.Error, path: Path | None) -> EngineError:
         return StorageFullError(f"the disk is full: {name} could not be written", hint="free some space and run again")
     if "not a valid DuckDB database" in text:
         return EngineError(f"{path} is not a DuckDB file", hint="name another path in [warehouses]")
+    if isinstance(error, (duckdb.InternalException, duckdb.FatalException)):
+        return EngineBrokenError(f"DuckDB stopped: {first}", hint="run again; what was built is safe")
     if isinstance(error, duckdb.CatalogException) and "does not exist" in text:
         return MissingTableError(first.removeprefix("Catalog Error: "), hint=_suggestion(text))
     return EngineError(first, hint=_suggestion(text))

@@ -45,8 +45,10 @@ def gathered_cells(layout: Layout) -> dict[str, str]:
         of = next((name for name in layout.nullable if companion(name) == cell.name), None)
         if of is not None:
             found[cell.name] = f"count(g.{of})::BIGINT"
-        elif of is None and cell.name in layout.nullable:
-            found[cell.name] = f"coalesce(sum(g.{cell.name}), 0)::{cell.stored}" if cell.exact else merge(cell, f"g.{cell.name}")
+        elif cell.name in layout.nullable:
+            found[cell.name] = (
+                f"coalesce(sum(g.{cell.name}), 0)::{cell.stored}" if cell.exact else merge(cell, f"g.{cell.name}")
+            )
         else:
             found[cell.name] = merge(cell, f"g.{cell.name}")
     return found

@@ -71,5 +71,5 @@ def create_days(days: Days, first: int, last: int, grains: Sequence[Grain], wind
     return create_work(TABLE, f"SELECT {', '.join(columns)} FROM ({spine}) AS spine")
 
 
-def _number(day: exp.Expression) -> str:
+def _number(day: exp.Expr) -> str:
     return f"({buckets.day_number(day, dialect=DIALECT).sql(DIALECT)})::INTEGER"

@@ -90,7 +90,7 @@ def families(project: Project, models: Iterable[Model]) -> tuple[tuple[Family, .
         if found is None:
             everything.append((model, source))
             continue
-        key = (source, found.column, model.by)
+        key: tuple[str, str | None, tuple[str, ...]] = (source, found.column, model.by)
         anchors.setdefault(key, found)
         grouped.setdefault(key, {}).setdefault(model.metric, []).append(model)
     for model, source in everything:

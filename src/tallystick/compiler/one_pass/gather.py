@@ -85,7 +85,7 @@ def gather(family: Family, project: Project, found: Sequence[Stream], span: Span
 def _rows(family: Family, found: Sequence[Stream], inputs: dict[str, Input], span: Span) -> exp.Select:
     """Return the narrow copy of the rows any stream needs: base key, day, one flag per metric, and columns."""
     first = next(iter(inputs.values()))
-    columns: dict[str, exp.Expression] = {}
+    columns: dict[str, exp.Expr] = {}
     for stream in found:
         source = inputs[stream.member.metric]
         for tree in _inner(stream, source):
@@ -102,8 +102,8 @@ def _rows(family: Family, found: Sequence[Stream], inputs: dict[str, Input], spa
     return query.from_(first.scope.relation(), copy=False).where(*_bracketed(where), copy=False)
 
 
-def _head(family: Family, source: Input) -> list[exp.Expression]:
-    found: list[exp.Expression] = []
+def _head(family: Family, source: Input) -> list[exp.Expr]:
+    found: list[exp.Expr] = []
     if family.anchor is not None:
         found.append(source.scope.parse(family.anchor.column).as_(ID))
     found += [source.scope.dimension(name).as_(dimension(index)) for index, name in enumerate(family.by)]
@@ -111,7 +111,7 @@ def _head(family: Family, source: Input) -> list[exp.Expression]:
     return [*found, exp.cast(exp.paren(number), "int").as_(DAY)]
 
 
-def _bounds(family: Family, source: Input, span: Span) -> list[exp.Expression]:
+def _bounds(family: Family, source: Input, span: Span) -> list[exp.Expr]:
     span = span.on(source.calendar)
     time, is_date = source.scope.time(), source.scope.source.time_is_date
     found = [span.before_end(time, is_date=is_date, dialect=DIALECT)]
@@ -123,18 +123,18 @@ def _bounds(family: Family, source: Input, span: Span) -> list[exp.Expression]:
     return found
 
 
-def _bracketed(conditions: Sequence[exp.Expression]) -> list[exp.Expression]:
+def _bracketed(conditions: Sequence[exp.Expr]) -> list[exp.Expr]:
     return [exp.paren(c, copy=False) if isinstance(c, exp.Connector) else c for c in conditions]
 
 
-def _inner(stream: Stream, source: Input) -> list[exp.Expression]:
+def _inner(stream: Stream, source: Input) -> list[exp.Expr]:
     """Return the expressions over rows that a stream needs."""
     if stream.measure is not None and stream.measure.key is not None:
         return [_whole_key(stream.measure, source)]
     return [source.scope.bind(part.accumulate) for part in components(stream.member)]
 
 
-def _stream_query(stream: Stream, source: Input, head: list[exp.Expression]) -> exp.Select:
+def _stream_query(stream: Stream, source: Input, head: list[exp.Expr]) -> exp.Select:
     inner = _inner(stream, source)
     if stream.measure is not None:
         return exp.select(*head, inner[0].as_(KEY)).distinct(copy=False)
@@ -146,12 +146,12 @@ def _stream_query(stream: Stream, source: Input, head: list[exp.Expression]) -> 
     return query.group_by(*(exp.Literal.number(index + 1) for index in range(len(head))), copy=False)
 
 
-def _whole_key(measure: Measure, source: Input) -> exp.Expression:
+def _whole_key(measure: Measure, source: Input) -> exp.Expr:
     """Return a key of several columns as NULL where any of them is, as COUNT(DISTINCT a, b) counts."""
     assert measure.key is not None  # noqa: S101 - distinct measures have one
     key = source.scope.bind(measure.key)
     distinct = measure.aggregate.find(exp.Distinct)
-    if distinct is None or len(distinct.expressions) < 2:  # noqa: PLR2004 - one column is its own key
+    if distinct is None or len(distinct.expressions) < 2:
         return key
     missing = [exp.Is(this=source.scope.bind(part), expression=exp.null()) for part in distinct.expressions]
     return exp.Case().when(exp.or_(*missing), exp.null()).else_(key)

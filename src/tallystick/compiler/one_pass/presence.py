@@ -28,7 +28,7 @@ class Packing:
     @property
     def kind(self) -> str:
         """Return the integer type: the narrow one only where the bits provably fit."""
-        return "BIGINT" if self.day_bits + self.uid_bits + self.eid_bits <= 62 else "HUGEINT"  # noqa: PLR2004
+        return "BIGINT" if self.day_bits + self.uid_bits + self.eid_bits <= 62 else "HUGEINT"
 
     def pack(self, eid: str, uid: str, day: str) -> str:
         """Return the SQL of the packed value."""

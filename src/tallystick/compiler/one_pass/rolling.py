@@ -44,7 +44,9 @@ def movements(
         cells = {cell.name: f"c.{cell.name}" for cell in layout.additive}
         turned = {cell.name: f"-c.{cell.name}" if cell.exact else f"NULL::{cell.stored}" for cell in layout.additive}
         arms.append(Arm(f"{counted.additive} AS c{_where(here)}", ["c.eid AS eid", "c.day AS day"], cells))
-        arms.append(Arm(f"{counted.additive} AS c{join}{_where(there)}", ["c.eid AS eid", f"{leave_day} AS day"], turned))
+        arms.append(
+            Arm(f"{counted.additive} AS c{join}{_where(there)}", ["c.eid AS eid", f"{leave_day} AS day"], turned)
+        )
     for key, table in counted.flags.items():
         cells = {cell.name: f"c.{enters(cell, window)}" for cell in layout.of_key(key)}
         some = _some([enters(cell, window) for cell in layout.of_key(key)])

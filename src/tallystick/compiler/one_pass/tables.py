@@ -22,7 +22,8 @@ Flag = Callable[[Cell], str]
 @dataclass(frozen=True, slots=True)
 class Extent:
     """The day numbers a build covers: the first one with rows, the last one touched, the first that may be read
-    again, and the project's start (None: from the beginning)."""
+    again, and the project's start (None: from the beginning).
+    """
 
     first: int
     last: int

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from tallystick.compiler.aggregate_model import BUCKET, outputs
+from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass import days as calendar
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import dimension
 from tallystick.compiler.one_pass.interning import entity_table
 from tallystick.compiler.one_pass.layout import Cell, Layout, companion
 from tallystick.compiler.one_pass.names import DIALECT, Schema, quoted
-from tallystick.compiler.model import Model
 from tallystick.definitions.project import Project
 from tallystick.sql.expression import substitute
 from tallystick.sql.grain import Grain
@@ -33,7 +33,7 @@ class Reach:
         return max((day for day in (self.first, self.start) if day is not None), default=None)
 
 
-def model_view(  # noqa: PLR0913 - a view is the meeting of all of these
+def model_view(
     model: Model,
     family: Family,
     member: Member,
@@ -59,9 +59,9 @@ def model_view(  # noqa: PLR0913 - a view is the meeting of all of these
     )
 
 
-def value_columns(member: Member, layout: Layout, table: str) -> list[exp.Expression]:
+def value_columns(member: Member, layout: Layout, table: str) -> list[exp.Expr]:
     """Return value, numerator and denominator over stored cells."""
-    values: dict[str, exp.Expression] = {
+    values: dict[str, exp.Expr] = {
         cell.name: _shown(cell, layout, table) for cell in layout.cells if not cell.counts_missing
     }
     for measure in member.expression.measures:
@@ -70,8 +70,8 @@ def value_columns(member: Member, layout: Layout, table: str) -> list[exp.Expres
     return outputs(member.expression, values, exp.null())[:-1]
 
 
-def _shown(cell: Cell, layout: Layout, table: str) -> exp.Expression:
-    column: exp.Expression = exp.column(cell.name, table)
+def _shown(cell: Cell, layout: Layout, table: str) -> exp.Expr:
+    column: exp.Expr = exp.column(cell.name, table)
     if cell.shown != cell.stored:
         column = exp.cast(column, cell.shown, dialect=DIALECT)
     if cell.name in layout.nullable:
