@@ -1,0 +1,94 @@
+"""DuckDB behind the adapter: what it can reach, what it refuses, and what its errors say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from tallystick.engines.duckdb import DuckDBEngine
+from tallystick.errors import EngineError, MissingTableError, WarehouseLockedError
+
+
+@pytest.fixture
+def engine(tmp_path):
+    (tmp_path / "orders.csv").write_text("id,amount\n1,10\n2,20\n")
+    (tmp_path / "secret.csv").write_text("password\nhunter2\n")
+    engine = DuckDBEngine(tmp_path / "w.duckdb", files={"orders": tmp_path / "orders.csv"})
+    yield engine
+    engine.close()
+
+
+def test_files_of_sources_are_views_and_nothing_else_is_reachable(engine, tmp_path):
+    assert engine.run("SELECT sum(amount) AS total FROM orders").to_pylist() == [{"total": 30}]
+    for query in (f"SELECT * FROM read_csv('{tmp_path}/secret.csv')", f"COPY orders TO '{tmp_path}/out.csv'"):
+        with pytest.raises(EngineError, match="disabled"):
+            engine.run(query)
+    with pytest.raises(EngineError, match="locked"):
+        engine.execute("SET enable_external_access = true")
+
+
+def test_columns_are_read_without_rows(engine):
+    assert engine.columns("orders") == {"id": "BIGINT", "amount": "BIGINT"}
+    with pytest.raises(MissingTableError, match="ordrs") as caught:
+        engine.columns("ordrs")
+    assert caught.value.hint == 'did you mean "orders"?'
+
+
+def test_a_transaction_is_all_or_nothing(engine):
+    engine.write("numbers", pa.table({"n": [1]}))
+
+    def fail_halfway() -> None:
+        with engine.transaction():
+            engine.execute("INSERT INTO tally.numbers VALUES (2)")
+            with engine.transaction():
+                engine.execute("INSERT INTO tally.numbers VALUES (3)")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert engine.run("SELECT n FROM tally.numbers").to_pylist() == [{"n": 1}]
+    assert engine.tables() == {"numbers"}
+
+
+def test_a_missing_file_is_named_when_it_is_asked_for(tmp_path):
+    engine = DuckDBEngine(files={"orders": tmp_path / "gone.parquet"})
+    assert engine.run("SELECT 1 AS one").to_pylist() == [{"one": 1}]
+    with pytest.raises(MissingTableError, match=r"source 'orders' reads .*gone.parquet, which does not exist"):
+        engine.run("SELECT * FROM orders")
+    engine.close()
+
+
+def test_an_unknown_kind_of_file_is_refused(tmp_path):
+    with pytest.raises(EngineError, match=r"use one of \.parquet"):
+        DuckDBEngine(files={"orders": tmp_path / "orders.docx"})
+
+
+def test_a_file_in_use_says_by_whom(engine, tmp_path):
+    script = f"from tallystick.engines.duckdb import DuckDBEngine; from pathlib import Path; DuckDBEngine(Path({str(tmp_path / 'w.duckdb')!r}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert WarehouseLockedError.__name__ in done.stderr
+    assert "w.duckdb is in use by process" in done.stderr
+
+
+def test_something_else_than_a_database_is_said_to_be_so(tmp_path):
+    (tmp_path / "notes.txt").write_text("not a database " * 1000)
+    with pytest.raises(EngineError, match="is not a DuckDB file"):
+        DuckDBEngine(tmp_path / "notes.txt")
+
+
+def test_a_file_named_like_the_schema_is_no_trap(tmp_path):
+    with duckdb.connect(str(tmp_path / "tally.duckdb")) as connection:
+        connection.execute("CREATE TABLE orders AS SELECT 7 AS amount")
+    engine = DuckDBEngine(tmp_path / "tally.duckdb")
+    engine.execute("CREATE TABLE tally.copied AS SELECT * FROM orders")
+    assert engine.run("SELECT amount FROM tally.copied").to_pylist() == [{"amount": 7}]
+    engine.close()
+
+
+def test_times_are_utc(engine):
+    rows = engine.run("SELECT CAST(TIMESTAMPTZ '2024-01-01 00:30:00+02:00' AS TIMESTAMP) AS t").to_pylist()
+    assert rows[0]["t"].isoformat() == "2023-12-31T22:30:00"
