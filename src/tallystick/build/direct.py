@@ -86,10 +86,10 @@ def model_query(engine: Engine, project: Project, model: Model, span: Span, buil
     """
     query = _from_built(engine, project, model, span, built) or lower(model, project, span, engine.dialect)
     if N not in query.named_selects:
-        return to_text(query, engine.dialect, pretty=False)
+        return to_text(query, engine.dialect, reads=project.dialect, pretty=False)
     names = [name for name in query.named_selects if name != N]
     without_n = exp.select(*map(exp.column, names)).from_(query.subquery("model"))
-    return to_text(without_n, engine.dialect, pretty=False)
+    return to_text(without_n, engine.dialect, reads=project.dialect, pretty=False)
 
 
 def _from_built(engine: Engine, project: Project, model: Model, span: Span, built: Collection[str]) -> exp.Query | None:

@@ -87,7 +87,7 @@ def source_names(project: Project, metric: Metric) -> tuple[str, ...]:
     return tuple(found)
 
 
-def to_text(tree: exp.Expr, dialect: str, *, pretty: bool = True) -> str:
-    """Write a tree in a dialect; macros that are left keep their lower-case names."""
-    written = spelled_out(portable.rewrite(tree, dialect), dialect)
+def to_text(tree: exp.Expr, dialect: str, *, reads: str = "duckdb", pretty: bool = True) -> str:
+    """Write a tree in a dialect, `reads` being the one its definitions are in; macros keep their lower-case names."""
+    written = spelled_out(portable.rewrite(tree, dialect, reads=reads), dialect)
     return str(written.sql(dialect, pretty=pretty, normalize_functions=False))

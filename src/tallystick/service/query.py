@@ -135,7 +135,7 @@ def run(
     ordered = exp.select(*answer).from_(tree.subquery("answer")).order_by(*keys)
     if limit is not None:
         ordered = ordered.limit(limit)
-    table = engine.run(to_text(ordered, engine.dialect, pretty=False))
+    table = engine.run(to_text(ordered, engine.dialect, reads=project.dialect, pretty=False))
     return with_state(table, project, model, as_of)
 
 

@@ -18,7 +18,8 @@ def render(project: Project, model: Model, dialect: str, span: Span | None, as_o
     check_dialect(dialect)
     if span is not None and span.start is None and model.time.window is not None:
         span = Span(as_of.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0), span.end, span.calendar)
-    return to_text(lower(model, project, span or Span(calendar=project_calendar(project)), dialect), dialect)
+    tree = lower(model, project, span or Span(calendar=project_calendar(project)), dialect)
+    return to_text(tree, dialect, reads=project.dialect)
 
 
 def check_dialect(dialect: str) -> None:

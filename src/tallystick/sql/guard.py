@@ -59,19 +59,25 @@ _FUNCTION_REASONS = (
     ("it makes the warehouse wait", "*sleep* *benchmark* *wait* waitfor"),
     (
         "it reads or writes files",
-        "read_* *_scan glob sniff_csv parquet_* file *filecluster filesystem* pg_ls_* pg_stat_file pg_read_* lo_* "
-        "load_file executable python sqlite",
+        (
+            "read_* *_scan glob sniff_csv parquet_* file *filecluster filesystem* pg_ls_* pg_stat_file pg_read_* lo_* "
+            "load_file executable python sqlite"
+        ),
     ),
     (
         "it opens a connection to somewhere else",
-        "url urlcluster s3* gcs oss cosn hdfs* azureblob* iceberg* deltalake* hudi* paimon* http* dblink* remote* "
-        "cluster* mysql postgresql mongodb redis jdbc odbc bigquery external_query *_query delta_scan ytsaurus",
+        (
+            "url urlcluster s3* gcs oss cosn hdfs* azureblob* iceberg* deltalake* hudi* paimon* http* dblink* remote* "
+            "cluster* mysql postgresql mongodb redis jdbc odbc bigquery external_query *_query delta_scan ytsaurus"
+        ),
     ),
     ("it reads a dictionary or join table no query names", "dictget* dicthas dictisin dictionary joinget*"),
     (
         "it reads or changes the server rather than the data",
-        "current_* set_config getsetting* getenv getvariable session_user version hostname fqdn has_*_privilege inet_* "
-        "pg_* duckdb_* pragma_* system$* getmacro getserver* tcpport uptime currentuser",
+        (
+            "current_* set_config getsetting* getenv getvariable session_user version hostname fqdn has_*_privilege "
+            "inet_* pg_* duckdb_* pragma_* system$* getmacro getserver* tcpport uptime currentuser"
+        ),
     ),
     ("it moves or reads a sequence", "nextval setval currval lastval"),
     ("it runs SQL given as text", "query query_table eval *_execute_* *_to_xml* execute*"),

@@ -9,12 +9,27 @@ from sqlglot import exp
 
 # What can stand beside any operator without parentheses.
 _ATOMS = (exp.Column, exp.Identifier, exp.Literal, exp.Func, exp.Paren, exp.Subquery, exp.Null, exp.Boolean, exp.Var)
+_FILLED = "filled"
 _LOOSE_PARENTS = (exp.Binary, exp.Unary, exp.Interval, exp.AtTimeZone)
 
 
 @lru_cache(maxsize=512)
 def _parsed(text: str, dialect: str) -> exp.Expr:
-    return sqlglot.parse_one(text, read=dialect or None)
+    tree = sqlglot.parse_one(text, read=dialect or None)
+    for node in tree.walk():
+        mark_filled(node)
+    return tree
+
+
+def mark_filled(node: exp.Expr) -> exp.Expr:
+    """Note on a node that it is in the words of the dialect it will be written in; copies keep the note."""
+    node.meta[_FILLED] = True
+    return node
+
+
+def is_filled(node: exp.Expr) -> bool:
+    """Tell whether a node came from a template, not from a user."""
+    return bool(node.meta.get(_FILLED))
 
 
 def fill(text: str, dialect: str, /, **parts: exp.Expr) -> exp.Expr:
