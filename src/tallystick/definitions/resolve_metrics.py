@@ -119,7 +119,7 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
         parse_fragment(definition.expr, written)
         parse(definition.expr, written)
     except ExpressionError as error:
-        _report_expression(metric, definition.expr, error, written, drafts)
+        _report_expression(metric, error, drafts)
     for index, text in enumerate(definition.where):
         _check_condition(metric, index, text, known, drafts, dialect)
     only_all_time = metric.views.all_time and not (metric.views.grains or metric.views.rolling)
@@ -132,15 +132,9 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
         drafts.findings.extend(metric_columns(metric, known.source, known.stored, drafts.segments, dialect))
 
 
-def _report_expression(metric: Metric, text: str, error: ExpressionError, dialect: str, drafts: Drafts) -> None:
-    """Report an expression at the token that is wrong, where it does not even parse."""
-    try:
-        parse_fragment(text, dialect)
-    except DefinitionError as syntax:
-        if syntax.at:
-            drafts.report_sql(syntax, metric.origin, *EXPR)
-            return
-    drafts.report_sql(error, metric.origin, *EXPR, code="bad-expression")
+def _report_expression(metric: Metric, error: ExpressionError, drafts: Drafts) -> None:
+    """Report an expression at the token where it stops being SQL, or as a whole where it is SQL that does not do."""
+    drafts.report_sql(error, metric.origin, *EXPR, code="bad-sql" if error.at else "bad-expression")
 
 
 def _check_condition(metric: Metric, index: int, text: str, known: Terms, drafts: Drafts, dialect: str) -> None:
@@ -206,9 +200,10 @@ def _operands(drafts: Drafts, dialect: str) -> dict[str, tuple[str, ...]]:
         if not isinstance(metric.definition, Formula):
             continue
         try:
+            parse_fragment(metric.definition.expr, dialect)
             edges[metric.name] = parse_formula(metric.definition.expr, dialect).names
         except ExpressionError as error:
-            _report_expression(metric, metric.definition.expr, error, dialect, drafts)
+            _report_expression(metric, error, drafts)
             drafts.leave_out("metric", metric.name)
     return edges
 
@@ -290,6 +285,8 @@ def _check_query(metric: Metric, definition: SqlQuery, drafts: Drafts, dialect: 
         return
     try:
         parse_template(definition.sql, written)
+    except RecursionError:
+        drafts.report_sql(ExpressionError("the query is nested too deeply"), metric.origin, "sql", "ref")
     except DefinitionError as error:
         place, file = error.at, metric.origin.location.file or ""
         if place is None or (definition.ref is None and not file.endswith(".sql")):
