@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 from tallystick.definitions.document import Document, FileOrigin, parse_toml, read_text
@@ -22,7 +21,6 @@ from tallystick.errors import ProjectError
 TALLY_TOML = "tally.toml"
 DEFINITIONS = "definitions"
 _REGISTRY = re.compile(r"^\s*(?:from|import)\s+(?:metrics_tools|tallystick\.registry)\b", re.MULTILINE)
-_READER = "tallystick.definitions.read_python"
 
 
 def load(path: Path | str) -> Project:
@@ -85,7 +83,9 @@ def _read_registries(root: Path, drafts: Drafts, queries: QueryFiles) -> None:
         text = read_text(path, path.name)
         if not isinstance(text, str) or not _REGISTRY.search(text):
             continue
-        metrics, findings = import_module(_READER).read_registry(path, root)
+        from tallystick.definitions.read_python import read_registry
+
+        metrics, findings = read_registry(path, root)
         drafts.findings.extend(findings)
         for metric in metrics:
             drafts.add("metric", metric, drafts.metrics)

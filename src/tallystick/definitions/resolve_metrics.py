@@ -12,7 +12,7 @@ from tallystick.definitions.conditions import expand, named_conditions
 from tallystick.definitions.diagnostics import Severity, diagnose, nearest
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.entity import ALL
-from tallystick.definitions.fragment import is_name, parse_fragment
+from tallystick.definitions.fragment import check_condition, check_expression, is_name
 from tallystick.definitions.graph import ARROW, bases, cycles, describe_edges, in_order
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.origin import place_of
@@ -116,9 +116,9 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
     if not Dialect.get(written):
         return
     try:
-        parse_fragment(definition.expr, written)
+        check_expression(definition.expr, written, drafts.settings.allow_functions)
         parse(definition.expr, written)
-    except ExpressionError as error:
+    except DefinitionError as error:
         _report_expression(metric, error, drafts)
     for index, text in enumerate(definition.where):
         _check_condition(metric, index, text, known, drafts, dialect)
@@ -132,9 +132,14 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
         drafts.findings.extend(metric_columns(metric, known.source, known.stored, drafts.segments, dialect))
 
 
-def _report_expression(metric: Metric, error: ExpressionError, drafts: Drafts) -> None:
+def _report_expression(metric: Metric, error: DefinitionError, drafts: Drafts) -> None:
     """Report an expression at the token where it stops being SQL, or as a whole where it is SQL that does not do."""
-    drafts.report_sql(error, metric.origin, *EXPR, code="bad-sql" if error.at else "bad-expression")
+    drafts.report_sql(
+        error,
+        metric.origin,
+        *EXPR,
+        code="bad-expression" if isinstance(error, ExpressionError) and not error.at else "bad-sql",
+    )
 
 
 def _check_condition(metric: Metric, index: int, text: str, known: Terms, drafts: Drafts, dialect: str) -> None:
@@ -142,6 +147,7 @@ def _check_condition(metric: Metric, index: int, text: str, known: Terms, drafts
     own_dialect = definition.dialect if isinstance(definition, Aggregate) else None
     if not is_name(text):
         try:
+            check_condition(text, own_dialect or dialect, drafts.settings.allow_functions)
             expand(text, known.named, dialect, own_dialect)
         except DefinitionError as error:
             drafts.report_sql(error, metric.origin, condition_path(metric, index), "where")
@@ -200,9 +206,9 @@ def _operands(drafts: Drafts, dialect: str) -> dict[str, tuple[str, ...]]:
         if not isinstance(metric.definition, Formula):
             continue
         try:
-            parse_fragment(metric.definition.expr, dialect)
+            check_expression(metric.definition.expr, dialect, drafts.settings.allow_functions)
             edges[metric.name] = parse_formula(metric.definition.expr, dialect).names
-        except ExpressionError as error:
+        except DefinitionError as error:
             _report_expression(metric, error, drafts)
             drafts.leave_out("metric", metric.name)
     return edges
@@ -229,9 +235,8 @@ def _sources_below(name: str, good: Mapping[str, Metric], edges: Mapping[str, It
 def _check_views(metric: Metric, known: Collection[Terms], drafts: Drafts) -> Metric:
     """Check the entities and dimensions of a metric; return it with only those defaults that its sources reach."""
     for index, name in enumerate(metric.views.entities):
-        at = place_of(metric.origin, f"entities.{index}", f"entity_types.{index}", "entity")
         if name != ALL and name not in drafts.entities:
-            known_names = [*drafts.entities, ALL]
+            at, known_names = _place_of_entity(metric, index), [*drafts.entities, ALL]
             drafts.findings.append(drafts.missing("entity", name, f"metric '{metric.name}'", at, known_names))
         else:
             for terms in known:
@@ -246,11 +251,15 @@ def _check_views(metric: Metric, known: Collection[Terms], drafts: Drafts) -> Me
     return _with_reachable_defaults(metric, known, drafts)
 
 
+def _place_of_entity(metric: Metric, index: int) -> Location:
+    return place_of(metric.origin, f"entities.{index}", f"entity_types.{index}", "entity")
+
+
 def _check_reach(metric: Metric, entity: str, source: Source, index: int, drafts: Drafts) -> None:
     ways = bases(source, entity, drafts.entities)
     if len(ways) == 1:
         return
-    at = place_of(metric.origin, f"entities.{index}", f"entity_types.{index}", "entity")
+    at = _place_of_entity(metric, index)
     if ways:
         message = f"metric '{metric.name}': source '{source.name}' reaches '{entity}' from {' and from '.join(ways)}"
         hint = f"name the column for {entity} in the source's entities"
@@ -301,7 +310,7 @@ def _check_query_views(metric: Metric, drafts: Drafts) -> Metric:
     known = {*drafts.entities, *FACTORY_ENTITIES, ALL}
     for index, name in enumerate(metric.views.entities):
         if name not in known:
-            at = place_of(metric.origin, f"entities.{index}", f"entity_types.{index}", "entity")
+            at = _place_of_entity(metric, index)
             drafts.findings.append(drafts.missing("entity", name, f"metric '{metric.name}'", at, known))
     if metric.views.by:
         at = place_of(metric.origin, "by")
