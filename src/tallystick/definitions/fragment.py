@@ -11,7 +11,10 @@ from sqlglot.errors import SqlglotError
 
 from tallystick.errors import ExpressionError, GuardError, Location
 from tallystick.sql import guard
+from tallystick.sql.macro_calls import MACROS
+from tallystick.sql.macros import parse_template
 
+_MACROS = tuple(f"@{name}" for name in MACROS)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -46,6 +49,15 @@ def check_expression(text: str, dialect: str, allowed: tuple[str, ...] = ()) -> 
         # Where the text is no SQL at all, the parser's own complaint points at the token.
         parse_fragment(text, dialect)
         raise
+
+
+def check_template(text: str, dialect: str, allowed: tuple[str, ...] = ()) -> None:
+    """Raise DefinitionError unless a text is one query with macros that only reads (spec oso §5)."""
+    try:
+        tree = parse_template(text, dialect)
+        guard.check(tree, dialect, allow_functions=(*allowed, *_MACROS), allow_nodes=(exp.Parameter,))
+    except RecursionError as error:
+        raise ExpressionError("the query is nested too deeply", hint="split it into several") from error
 
 
 @lru_cache(maxsize=8192)

@@ -12,7 +12,7 @@ from tallystick.definitions.conditions import expand, named_conditions
 from tallystick.definitions.diagnostics import Severity, diagnose, nearest
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.entity import ALL
-from tallystick.definitions.fragment import check_condition, check_expression, is_name
+from tallystick.definitions.fragment import check_condition, check_expression, check_template, is_name
 from tallystick.definitions.graph import ARROW, bases, cycles, describe_edges, in_order
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.origin import place_of
@@ -20,7 +20,6 @@ from tallystick.definitions.query_file import METRICS
 from tallystick.definitions.source import Source
 from tallystick.errors import DefinitionError, ExpressionError, Location
 from tallystick.sql.expression import parse, parse_formula
-from tallystick.sql.macros import parse_template
 
 FACTORY_ENTITIES = frozenset({"artifact", "project", "collection"})
 """What SQL definitions may be counted for without a word about entities in the project (spec oso §1)."""
@@ -293,9 +292,7 @@ def _check_query(metric: Metric, definition: SqlQuery, drafts: Drafts, dialect: 
     if not Dialect.get(written):
         return
     try:
-        parse_template(definition.sql, written)
-    except RecursionError:
-        drafts.report_sql(ExpressionError("the query is nested too deeply"), metric.origin, "sql", "ref")
+        check_template(definition.sql, written, drafts.settings.allow_functions)
     except DefinitionError as error:
         place, file = error.at, metric.origin.location.file or ""
         if place is None or (definition.ref is None and not file.endswith(".sql")):
