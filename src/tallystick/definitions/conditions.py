@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from sqlglot import exp
@@ -11,6 +12,8 @@ from tallystick.definitions.metric import Aggregate, Metric
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Segment, Source
 from tallystick.errors import ExpressionError
+
+_WORD = re.compile(r"\w+")
 
 
 def conditions(project: Project, metric: Metric) -> tuple[str, ...]:
@@ -39,6 +42,8 @@ def expand(text: str, named: Mapping[str, str], dialect: str, write: str | None 
     if is_name(text):
         name = text.strip()
         return _rendered(name, named, dialect, write) if name in named else name
+    if named.keys().isdisjoint(_WORD.findall(text)):
+        return text
     tree = parse_fragment(text, write)
     if not any(column.name in named and not column.table for column in tree.find_all(exp.Column)):
         return text
@@ -46,9 +51,9 @@ def expand(text: str, named: Mapping[str, str], dialect: str, write: str | None 
 
 
 def _rendered(name: str, named: Mapping[str, str], dialect: str, write: str) -> str:
-    tree = parse_fragment(named[name], dialect)
-    if write == dialect and not any(column.name in named for column in tree.find_all(exp.Column)):
+    if write == dialect and named.keys().isdisjoint(_WORD.findall(named[name])):
         return named[name]
+    tree = parse_fragment(named[name], dialect)
     return _written_out(tree, named, dialect, (name,)).sql(dialect=write)
 
 

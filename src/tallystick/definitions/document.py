@@ -43,6 +43,8 @@ class Document:
 
     def inside(self, path: TomlPath, line: int, column: int) -> Location:
         """Return the place of a line and column (from 1) within the string written at a key."""
+        if path and isinstance(path[-1], int) and path not in self.scanned.values:
+            path = path[:-1]  # one text where a list of them may stand
         start = self.scanned.values.get(path)
         if start is None:
             return self.at(path)

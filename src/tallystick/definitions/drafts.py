@@ -24,7 +24,7 @@ class Drafts:
 
     settings: Settings = field(default_factory=Settings)
     settings_origin: Origin = field(default_factory=Origin)
-    warehouses: dict[str, Warehouse] = field(default_factory=dict)
+    warehouses: dict[str, Warehouse] = field(default_factory=lambda: {"default": Warehouse()})
     sources: dict[str, Source] = field(default_factory=dict)
     entities: dict[str, Entity] = field(default_factory=dict)
     segments: dict[str, Segment] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""SQL that users write inside definitions, parsed once: fragments, queries, and where they stop being SQL."""
+"""SQL that users write inside definitions: checked by the guard, then parsed once for whoever looks into it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,55 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from tallystick.errors import ExpressionError, Location
+from tallystick.errors import ExpressionError, GuardError, Location
+from tallystick.sql import guard
+from tallystick.sql.macro_calls import MACROS
+from tallystick.sql.macros import parse_template
 
+_MACROS = tuple(f"@{name}" for name in MACROS)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def is_name(text: str) -> bool:
     """Tell whether a text is one bare identifier, and so a name rather than SQL."""
     return _NAME.fullmatch(text.strip()) is not None
+
+
+def check_query(text: str, dialect: str, allowed: tuple[str, ...] = ()) -> None:
+    """Raise DefinitionError unless a text is one query that only reads, with known functions and `allowed` ones."""
+    try:
+        guard.query(text, dialect, allow_functions=allowed)
+    except GuardError:
+        parse_query(text, dialect)
+        raise
+
+
+def check_condition(text: str, dialect: str, allowed: tuple[str, ...] = ()) -> None:
+    """Raise DefinitionError unless a text is one condition on a row."""
+    try:
+        guard.fragment(text, dialect, allow_functions=allowed)
+    except GuardError:
+        parse_fragment(text, dialect)
+        raise
+
+
+def check_expression(text: str, dialect: str, allowed: tuple[str, ...] = ()) -> None:
+    """Raise DefinitionError unless a text is one expression over rows, or groups of rows."""
+    try:
+        guard.expression(text, dialect, allow_functions=allowed)
+    except GuardError:
+        # Where the text is no SQL at all, the parser's own complaint points at the token.
+        parse_fragment(text, dialect)
+        raise
+
+
+def check_template(text: str, dialect: str, allowed: tuple[str, ...] = ()) -> None:
+    """Raise DefinitionError unless a text is one query with macros that only reads (spec oso §5)."""
+    try:
+        tree = parse_template(text, dialect)
+        guard.check(tree, dialect, allow_functions=(*allowed, *_MACROS), allow_nodes=(exp.Parameter,))
+    except RecursionError as error:
+        raise ExpressionError("the query is nested too deeply", hint="split it into several") from error
 
 
 @lru_cache(maxsize=8192)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 from tallystick.definitions.document import Document, FileOrigin, parse_toml, read_text
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.fields import Fields
 from tallystick.definitions.metric import SqlQuery
-from tallystick.definitions.project import Project
+from tallystick.definitions.project import Project, Settings
 from tallystick.definitions.query_file import METRICS, QueryFiles
 from tallystick.definitions.read_sql import read_sql
 from tallystick.definitions.read_toml import read_definitions
@@ -19,10 +18,9 @@ from tallystick.definitions.resolve import resolve
 from tallystick.definitions.tally_toml import read_settings, read_warehouses
 from tallystick.errors import ProjectError
 
-SETTINGS = "tally.toml"
+TALLY_TOML = "tally.toml"
 DEFINITIONS = "definitions"
 _REGISTRY = re.compile(r"^\s*(?:from|import)\s+(?:metrics_tools|tallystick\.registry)\b", re.MULTILINE)
-_READER = "tallystick.definitions.read_python"
 
 
 def load(path: Path | str) -> Project:
@@ -51,6 +49,7 @@ def load(path: Path | str) -> Project:
 
 def _read_file(path: Path, drafts: Drafts) -> None:
     queries = QueryFiles(path.parent)
+    drafts.settings = Settings(name=path.stem)
     if document := _document(path, path.parent, drafts):
         _read_settings(document, path.stem, drafts)
         read_definitions(document, drafts, queries, has_settings=True)
@@ -58,9 +57,9 @@ def _read_file(path: Path, drafts: Drafts) -> None:
 
 def _read_folder(root: Path, drafts: Drafts) -> None:
     queries = QueryFiles(root)
-    settings = root / SETTINGS
+    settings = root / TALLY_TOML
     document = _document(settings, root, drafts) if settings.exists() else None
-    _read_settings(document or Document(SETTINGS, "", {}), root.resolve().name or "project", drafts)
+    _read_settings(document or Document(TALLY_TOML, "", {}), root.resolve().name or "project", drafts)
     if document:
         read_definitions(document, drafts, queries, has_settings=True)
     for path in _files(root / DEFINITIONS, ".toml"):
@@ -84,7 +83,9 @@ def _read_registries(root: Path, drafts: Drafts, queries: QueryFiles) -> None:
         text = read_text(path, path.name)
         if not isinstance(text, str) or not _REGISTRY.search(text):
             continue
-        metrics, findings = import_module(_READER).read_registry(path, root)
+        from tallystick.definitions.read_python import read_registry
+
+        metrics, findings = read_registry(path, root)
         drafts.findings.extend(findings)
         for metric in metrics:
             drafts.add("metric", metric, drafts.metrics)
@@ -116,7 +117,7 @@ def _files(folder: Path, suffix: str, *, deep: bool = True) -> Iterator[Path]:
 
 
 def _how_to_start(root: Path) -> str:
-    beside = next((path.name for path in _files(root, ".toml", deep=False) if path.name != SETTINGS), None)
+    beside = next((path.name for path in _files(root, ".toml", deep=False) if path.name != TALLY_TOML), None)
     if beside is not None:
         return f"definitions are read from {DEFINITIONS}/: move {beside} there"
     return f"write {DEFINITIONS}/metrics.toml, or start with: tally init"

@@ -26,7 +26,10 @@ class Warehouse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What holds for a whole project; `as_of` fixes its clock (UTC), `week_start` is 1 for Monday, 7 for Sunday."""
+    """What holds for a whole project; `as_of` fixes its clock (UTC), `week_start` is 1 for Monday, 7 for Sunday.
+
+    `allow_functions` are names or patterns such as `mozfun.*` that the guard lets pass beyond the ones it knows.
+    """
 
     name: str = "project"
     time_zone: str = "UTC"
@@ -36,6 +39,7 @@ class Settings:
     start: datetime | None = None
     compat: str | None = None
     lookback: int = 3
+    allow_functions: tuple[str, ...] = ()
     views: Views = field(default_factory=Views)
 
 

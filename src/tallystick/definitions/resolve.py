@@ -15,7 +15,7 @@ from tallystick.definitions.conditions import conditions, expand, named_conditio
 from tallystick.definitions.diagnostics import Severity, diagnose, misspelled, nearest, sort
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.entity import ALL, Entity
-from tallystick.definitions.fragment import parse_fragment, parse_query
+from tallystick.definitions.fragment import check_condition, check_expression, check_query
 from tallystick.definitions.graph import ARROW, cycles
 from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.origin import Origin, place_of
@@ -180,7 +180,7 @@ def _check_sources(drafts: Drafts, dialect: str) -> None:
 def _check_source_sql(source: Source, drafts: Drafts, dialect: str) -> None:
     try:
         if source.sql is not None:
-            parse_query(source.sql, dialect)
+            check_query(source.sql, dialect, drafts.settings.allow_functions)
     except DefinitionError as error:
         drafts.report_sql(error, source.origin, "sql", "file", "from_expression")
     named = named_conditions(source, {})
@@ -191,7 +191,8 @@ def _check_source_sql(source: Source, drafts: Drafts, dialect: str) -> None:
         if text is None:
             continue
         try:
-            parse_fragment(text, dialect)
+            check = check_condition if key.startswith("filters.") else check_expression
+            check(text, dialect, drafts.settings.allow_functions)
             if key.startswith("filters."):
                 expand(key.removeprefix("filters."), named, dialect)
         except DefinitionError as error:
@@ -206,7 +207,7 @@ def _check_segments(drafts: Drafts, dialect: str) -> None:
         before = drafts.errors()
         if source := _known_source(segment, segment.kind, drafts):
             try:
-                parse_fragment(segment.where, dialect)
+                check_condition(segment.where, dialect, drafts.settings.allow_functions)
                 expand(segment.name, named_conditions(source, drafts.segments), dialect)
             except DefinitionError as error:
                 drafts.report_sql(error, segment.origin, "where", "sql", "expr")
@@ -222,7 +223,7 @@ def _check_dimensions(drafts: Drafts, dialect: str) -> None:
         before = drafts.errors()
         if _known_source(dimension, "dimension", drafts):
             try:
-                parse_fragment(dimension.sql, dialect)
+                check_expression(dimension.sql, dialect, drafts.settings.allow_functions)
             except DefinitionError as error:
                 places = ("sql", "expr", "expression", "select_expression")
                 drafts.report_sql(error, dimension.origin, *places)

@@ -12,7 +12,7 @@ from tallystick.definitions.conditions import expand, named_conditions
 from tallystick.definitions.diagnostics import Severity, diagnose, nearest
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.entity import ALL
-from tallystick.definitions.fragment import is_name, parse_fragment
+from tallystick.definitions.fragment import check_condition, check_expression, check_template, is_name
 from tallystick.definitions.graph import ARROW, bases, cycles, describe_edges, in_order
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.origin import place_of
@@ -20,7 +20,6 @@ from tallystick.definitions.query_file import METRICS
 from tallystick.definitions.source import Source
 from tallystick.errors import DefinitionError, ExpressionError, Location
 from tallystick.sql.expression import parse, parse_formula
-from tallystick.sql.macros import parse_template
 
 FACTORY_ENTITIES = frozenset({"artifact", "project", "collection"})
 """What SQL definitions may be counted for without a word about entities in the project (spec oso §1)."""
@@ -116,10 +115,10 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
     if not Dialect.get(written):
         return
     try:
-        parse_fragment(definition.expr, written)
+        check_expression(definition.expr, written, drafts.settings.allow_functions)
         parse(definition.expr, written)
-    except ExpressionError as error:
-        _report_expression(metric, definition.expr, error, written, drafts)
+    except DefinitionError as error:
+        _report_expression(metric, error, drafts)
     for index, text in enumerate(definition.where):
         _check_condition(metric, index, text, known, drafts, dialect)
     only_all_time = metric.views.all_time and not (metric.views.grains or metric.views.rolling)
@@ -132,15 +131,14 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
         drafts.findings.extend(metric_columns(metric, known.source, known.stored, drafts.segments, dialect))
 
 
-def _report_expression(metric: Metric, text: str, error: ExpressionError, dialect: str, drafts: Drafts) -> None:
-    """Report an expression at the token that is wrong, where it does not even parse."""
-    try:
-        parse_fragment(text, dialect)
-    except DefinitionError as syntax:
-        if syntax.at:
-            drafts.report_sql(syntax, metric.origin, *EXPR)
-            return
-    drafts.report_sql(error, metric.origin, *EXPR, code="bad-expression")
+def _report_expression(metric: Metric, error: DefinitionError, drafts: Drafts) -> None:
+    """Report an expression at the token where it stops being SQL, or as a whole where it is SQL that does not do."""
+    drafts.report_sql(
+        error,
+        metric.origin,
+        *EXPR,
+        code="bad-expression" if isinstance(error, ExpressionError) and not error.at else "bad-sql",
+    )
 
 
 def _check_condition(metric: Metric, index: int, text: str, known: Terms, drafts: Drafts, dialect: str) -> None:
@@ -148,6 +146,7 @@ def _check_condition(metric: Metric, index: int, text: str, known: Terms, drafts
     own_dialect = definition.dialect if isinstance(definition, Aggregate) else None
     if not is_name(text):
         try:
+            check_condition(text, own_dialect or dialect, drafts.settings.allow_functions)
             expand(text, known.named, dialect, own_dialect)
         except DefinitionError as error:
             drafts.report_sql(error, metric.origin, condition_path(metric, index), "where")
@@ -206,9 +205,10 @@ def _operands(drafts: Drafts, dialect: str) -> dict[str, tuple[str, ...]]:
         if not isinstance(metric.definition, Formula):
             continue
         try:
+            check_expression(metric.definition.expr, dialect, drafts.settings.allow_functions)
             edges[metric.name] = parse_formula(metric.definition.expr, dialect).names
-        except ExpressionError as error:
-            _report_expression(metric, metric.definition.expr, error, dialect, drafts)
+        except DefinitionError as error:
+            _report_expression(metric, error, drafts)
             drafts.leave_out("metric", metric.name)
     return edges
 
@@ -234,9 +234,8 @@ def _sources_below(name: str, good: Mapping[str, Metric], edges: Mapping[str, It
 def _check_views(metric: Metric, known: Collection[Terms], drafts: Drafts) -> Metric:
     """Check the entities and dimensions of a metric; return it with only those defaults that its sources reach."""
     for index, name in enumerate(metric.views.entities):
-        at = place_of(metric.origin, f"entities.{index}", f"entity_types.{index}", "entity")
         if name != ALL and name not in drafts.entities:
-            known_names = [*drafts.entities, ALL]
+            at, known_names = _place_of_entity(metric, index), [*drafts.entities, ALL]
             drafts.findings.append(drafts.missing("entity", name, f"metric '{metric.name}'", at, known_names))
         else:
             for terms in known:
@@ -251,11 +250,15 @@ def _check_views(metric: Metric, known: Collection[Terms], drafts: Drafts) -> Me
     return _with_reachable_defaults(metric, known, drafts)
 
 
+def _place_of_entity(metric: Metric, index: int) -> Location:
+    return place_of(metric.origin, f"entities.{index}", f"entity_types.{index}", "entity")
+
+
 def _check_reach(metric: Metric, entity: str, source: Source, index: int, drafts: Drafts) -> None:
     ways = bases(source, entity, drafts.entities)
     if len(ways) == 1:
         return
-    at = place_of(metric.origin, f"entities.{index}", f"entity_types.{index}", "entity")
+    at = _place_of_entity(metric, index)
     if ways:
         message = f"metric '{metric.name}': source '{source.name}' reaches '{entity}' from {' and from '.join(ways)}"
         hint = f"name the column for {entity} in the source's entities"
@@ -289,7 +292,7 @@ def _check_query(metric: Metric, definition: SqlQuery, drafts: Drafts, dialect: 
     if not Dialect.get(written):
         return
     try:
-        parse_template(definition.sql, written)
+        check_template(definition.sql, written, drafts.settings.allow_functions)
     except DefinitionError as error:
         place, file = error.at, metric.origin.location.file or ""
         if place is None or (definition.ref is None and not file.endswith(".sql")):
@@ -304,7 +307,7 @@ def _check_query_views(metric: Metric, drafts: Drafts) -> Metric:
     known = {*drafts.entities, *FACTORY_ENTITIES, ALL}
     for index, name in enumerate(metric.views.entities):
         if name not in known:
-            at = place_of(metric.origin, f"entities.{index}", f"entity_types.{index}", "entity")
+            at = _place_of_entity(metric, index)
             drafts.findings.append(drafts.missing("entity", name, f"metric '{metric.name}'", at, known))
     if metric.views.by:
         at = place_of(metric.origin, "by")

@@ -41,6 +41,7 @@ def read_settings(fields: Fields, name: str) -> Settings:
         start=_instant(table, "start", zone),
         compat=table.text("compat"),
         lookback=_lookback(table),
+        allow_functions=table.texts("allow_functions") or (),
         views=defaults,
     )
     table.known.add("description")

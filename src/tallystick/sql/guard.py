@@ -286,11 +286,25 @@ def _place(token: Token) -> Location:
     return Location(line=token.line, column=max(1, token.col - len(token.text) + 1))
 
 
-def _check(tree: exp.Expression, dialect: str, allow_functions: Collection[str]) -> None:
+def check(
+    tree: exp.Expr,
+    dialect: str,
+    *,
+    allow_functions: Collection[str] = (),
+    allow_nodes: tuple[type[exp.Expr], ...] = (),
+) -> None:
+    """Raise GuardError unless a parsed tree is made of known, harmless parts and of nodes its caller fills in later."""
+    _check(tree, dialect, allow_functions, allow_nodes)
+
+
+def _check(
+    tree: exp.Expr, dialect: str, allow_functions: Collection[str], allow_nodes: tuple[type[exp.Expr], ...] = ()
+) -> None:
     allowed = tuple(name.lower() for name in allow_functions)
     try:
         for node in tree.walk():
-            _check_node(node, dialect, allowed)
+            if not isinstance(node, allow_nodes):
+                _check_node(node, dialect, allowed)
     except RecursionError:
         raise GuardError("the SQL is nested too deeply", hint="split it into several") from None
 
