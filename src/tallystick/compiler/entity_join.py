@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 from sqlglot.optimizer.scope import walk_in_scope
 
+from tallystick.compiler.binding import named_columns
 from tallystick.compiler.definition_context import DefinitionContext
 from tallystick.compiler.entity_paths import (
     GROUP,
@@ -28,6 +29,7 @@ from tallystick.compiler.entity_paths import (
 from tallystick.compiler.relations import relation
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import Entity
+from tallystick.definitions.metric import SqlQuery
 from tallystick.errors import CompileError
 from tallystick.sql.macro_calls import arguments_of, macro_of
 
@@ -43,7 +45,7 @@ class _Target:
     alias: str
 
 
-def base_entity(tree: exp.Query, context: DefinitionContext) -> Entity:
+def base_entity(definition: SqlQuery, context: DefinitionContext) -> Entity:
     """Return the entity a definition is written for: the one whose key it names, lowest first.
 
     Raises CompileError if the project has no entities at all.
@@ -52,16 +54,16 @@ def base_entity(tree: exp.Query, context: DefinitionContext) -> Entity:
         raise CompileError("there are no entities", hint="declare one in [entities]")
     parents = {edge.parent for entity in context.entities.values() for edge in entity.rolls_up_to}
     ranked = sorted(context.entities.values(), key=lambda entity: entity.name in parents)
-    named = {column.name.lower() for column in tree.find_all(exp.Column)}
-    return next((e for e in ranked if named & {f"to_{e.name}_id", e.key.lower()}), ranked[0])
+    named = named_columns(definition.sql, context.dialect_of(definition))
+    keys = ((e, {f"to_{e.name}_id", f"from_{e.name}_id", e.key.lower()}) for e in ranked)
+    return next((entity for entity, names in keys if named & names), ranked[0])
 
 
-def join_entity(tree: exp.Query, entity: str, context: DefinitionContext) -> exp.Query:
+def join_entity(tree: exp.Query, base: Entity, entity: str, context: DefinitionContext) -> exp.Query:
     """Rewrite a definition of the base entity for another one, in place; return the tree.
 
     Raises CompileError if the entity cannot be reached or an event source that is read cannot be joined.
     """
-    base = base_entity(tree, context)
     read = [table for table in tree.find_all(exp.Table) if _is_source(table, tree, context)]
     if entity == base.name:
         return tree

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from tallystick.compiler.binding import bound_template, drop_constant_keys
 from tallystick.compiler.definition_context import DefinitionContext, key_of
-from tallystick.compiler.entity_join import join_entity
+from tallystick.compiler.entity_join import base_entity, join_entity
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.peers import peer_model, peer_table
 from tallystick.compiler.rolling import roll
@@ -88,7 +88,7 @@ def specialise(metric: Metric, model: Model, context: DefinitionContext) -> exp.
     for node, macro in reversed(list(calls(tree))):
         if not macro.run:
             node.replace(_COMPILED[macro.name](node, metric, model, context))
-    tree = join_entity(tree, model.entity, context)
+    tree = join_entity(tree, base_entity(definition, context), model.entity, context)
     drop_constant_keys(tree)
     return tree
 
