@@ -116,13 +116,20 @@ def test_days_a_window_apart_meet_no_row_of_a_peer_that_oso_samples_monthly():
     from @metrics_peer_ref(peer, window := @rolling_window, unit := @rolling_unit) p
     where p.metrics_sample_date = @relative_window_sample_date(@metrics_end('DATE'), @rolling_window, @rolling_unit, -1)"""
     metric = sql_metric(sql, views=views)
-    codes = [[d.code for d in check_definition(metric, context(project(compat, peer=peer, m=metric)))] for compat in (None, "oso")]
+    codes = [
+        [d.code for d in check_definition(metric, context(project(compat, peer=peer, m=metric)))]
+        for compat in (None, "oso")
+    ]
     assert "misaligned-peer" not in codes[0] and "misaligned-peer" in codes[1]
 
 
 def test_the_oso_profile_says_where_it_gives_other_numbers():
-    views = Views(entities=("artifact", "project"), grains=(Grain.QUARTER,), rolling=(Window(1, WindowUnit.MONTH),), all_time=True)
-    sql = query(*COLUMNS).replace("sum(e.amount)", "sum(e.amount) / @metrics_sample_interval_length(e.bucket_day, 'day')")
+    views = Views(
+        entities=("artifact", "project"), grains=(Grain.QUARTER,), rolling=(Window(1, WindowUnit.MONTH),), all_time=True
+    )
+    sql = query(*COLUMNS).replace(
+        "sum(e.amount)", "sum(e.amount) / @metrics_sample_interval_length(e.bucket_day, 'day')"
+    )
     metric = sql_metric(sql, views=views)
     found = check_definition(metric, context(project("oso", m=metric), "trino"))
     assert {d.code for d in found} == {"oso-difference"} and {d.severity.value for d in found} == {"info"}

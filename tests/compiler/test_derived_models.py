@@ -35,13 +35,27 @@ def test_a_union_holds_every_row_under_its_published_name(con, kind, entity):
     rows = con.execute(f"SELECT * FROM ({sql(world, name)})").fetchall()
     assert len(rows) == count > 0
     columns = [c[0] for c in con.description]
-    assert columns == ["metrics_sample_date", f"to_{entity}_id", "from_artifact_id", "metric", "amount", "metric_key", "time_view"]
+    assert columns == [
+        "metrics_sample_date",
+        f"to_{entity}_id",
+        "from_artifact_id",
+        "metric",
+        "amount",
+        "metric_key",
+        "time_view",
+    ]
     assert all(row[3].startswith(("GITHUB_", "FORGE_")) and row[3].endswith(f"_{row[6]}") for row in rows)
 
 
 def test_the_oso_profile_has_osos_columns(con):
     con.execute(f"SELECT * FROM ({sql(project('oso'), 'key_metrics_to_project')})")
-    assert [c[0] for c in con.description] == ["metrics_sample_date", "to_project_id", "from_artifact_id", "metric", "amount"]
+    assert [c[0] for c in con.description] == [
+        "metrics_sample_date",
+        "to_project_id",
+        "from_artifact_id",
+        "metric",
+        "amount",
+    ]
 
 
 def test_a_union_of_nothing_is_empty(con):
@@ -73,14 +87,21 @@ def test_all_descriptions_together(con):
         if model.kind == "metadata" and model.metric is not None:
             con.execute(f"CREATE OR REPLACE TABLE {model.name} AS {sql(world, model.table)}")
     found = con.execute(f"SELECT metric, metric_key FROM ({sql(world, 'metrics_metadata')}) ORDER BY ALL").fetchall()
-    assert found == [("full_timers", "classes"), ("old_stars", "old_stars"), ("part_timers", "classes"), ("stars", "stars")]
+    assert found == [
+        ("full_timers", "classes"),
+        ("old_stars", "old_stars"),
+        ("part_timers", "classes"),
+        ("stars", "stars"),
+    ]
     assert con.execute(sql(project(m=sql_metric("select 1")), "metrics_metadata")).fetchall() == []
 
 
 def test_names_that_come_from_data_are_known_by_their_key():
     world = project()
     assert published_names(world.metrics["labels"], context(world)) == ["labels"]
-    assert published_names(world.metrics["renamed" if "renamed" in world.metrics else "commits_again"], context(world)) == ["renamed"]
+    assert published_names(
+        world.metrics["renamed" if "renamed" in world.metrics else "commits_again"], context(world)
+    ) == ["renamed"]
 
 
 def test_a_table_of_a_metric_is_not_derived():

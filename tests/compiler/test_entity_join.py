@@ -107,7 +107,9 @@ def test_counting_keys_still_counts_members():
 
 def test_a_key_that_is_computed_cannot_be_joined_and_oso_says_nothing():
     sql = SUMS.replace("e.to_artifact_id,", "lower(e.to_artifact_id) as to_artifact_id,")
-    with pytest.raises(CompileError, match="events_daily cannot be joined to 'project': its to_artifact_id is computed"):
+    with pytest.raises(
+        CompileError, match="events_daily cannot be joined to 'project': its to_artifact_id is computed"
+    ):
         amounts(sql, "project")
     metric = sql_metric(sql)
     query = text(metric, Model("m", "project", MONTH), context(project("oso", m=metric)), **JANUARY)

@@ -38,7 +38,10 @@ def test_tables_and_descriptions_come_in_the_registrys_order(models, expected):
 
 
 def test_unions_list_their_members_in_order(models, expected):
-    for prefix, key in (("timeseries_metrics", "timeseries_union_members_in_order"), ("key_metrics", "key_metrics_union_members_in_order")):
+    for prefix, key in (
+        ("timeseries_metrics", "timeseries_union_members_in_order"),
+        ("key_metrics", "key_metrics_union_members_in_order"),
+    ):
         for entity, members in expected[key].items():
             union = next(m for m in models if m.table == f"{prefix}_to_{entity}")
             assert list(union.members) == [f"oso.{member}" for member in members]
@@ -101,9 +104,20 @@ def test_disabled_metrics_keep_their_description_and_intermediate_ones_stay_out_
 def test_rows_say_what_a_model_is():
     rows = {row["name"]: row for row in (m.as_dict() for m in factory_models(project()))}
     window = rows["oso.stars_to_artifact_over_7_day_window"]
-    assert (window["kind"], window["metric"], window["entity"], window["window"], window["unit"]) == ("rolling", "stars", "artifact", 7, "day")
+    assert (window["kind"], window["metric"], window["entity"], window["window"], window["unit"]) == (
+        "rolling",
+        "stars",
+        "artifact",
+        7,
+        "day",
+    )
     grain = rows["oso.commits_again_to_artifact_daily"]
-    assert (grain["kind"], grain["metric"], grain["grain"], grain["time_aggregation"]) == ("time_aggregation", "renamed", "day", "daily")
+    assert (grain["kind"], grain["metric"], grain["grain"], grain["time_aggregation"]) == (
+        "time_aggregation",
+        "renamed",
+        "day",
+        "daily",
+    )
     assert rows["oso.stars_to_artifact_over_all_time"]["kind"] == "over_all_time"
     assert rows["oso.timeseries_metrics_to_artifact"]["kind"] == "union"
     assert rows["oso.metrics_metadata"]["kind"] == "metadata"

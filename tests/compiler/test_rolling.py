@@ -38,9 +38,7 @@ def test_many_days_at_once_are_the_days_one_by_one(shape, window, first, days):
     def rows(start, end):
         return CON.execute(text(metric, model, around, start=start, end=end)).fetchall()
 
-    one_by_one = [
-        row for n in range(days) for row in rows(first + timedelta(days=n), first + timedelta(days=n + 1))
-    ]
+    one_by_one = [row for n in range(days) for row in rows(first + timedelta(days=n), first + timedelta(days=n + 1))]
     assert sorted(rows(first, first + timedelta(days=days))) == sorted(one_by_one)
 
 
@@ -63,7 +61,11 @@ def test_without_lateral_joins_days_are_written_out_up_to_a_limit():
 
 
 def test_a_definition_without_macros_of_the_run_is_read_once():
-    query = shape("select * from @metrics_peer_ref(m, window := @rolling_window, unit := @rolling_unit)".replace("@metrics_peer_ref(m, window := @rolling_window, unit := @rolling_unit)", "oso.some_table"))
+    query = shape(
+        "select * from @metrics_peer_ref(m, window := @rolling_window, unit := @rolling_unit)".replace(
+            "@metrics_peer_ref(m, window := @rolling_window, unit := @rolling_unit)", "oso.some_table"
+        )
+    )
     assert "model.metrics_sample_date < CAST('2024-01-31' AS DATE)" in query
 
 

@@ -40,14 +40,20 @@ def day(month: int, of_month: int, artifact: str = "a1") -> tuple[date, str, str
 def run(rows, sql, time, entity="artifact", *, compat=None, timed=(), settings=None, **dates):
     """Return sample date, entity and amount of a definition run over events, in order."""
     metric = sql_metric(sql)
-    world = project(compat, m=metric) if settings is None else Project(root=".", settings=settings, metrics={"m": metric})
+    world = (
+        project(compat, m=metric) if settings is None else Project(root=".", settings=settings, metrics={"m": metric})
+    )
     query = text(metric, Model("m", entity, time), context(world), **dates)
-    found = connect(rows, timed).execute(f"SELECT metrics_sample_date, to_{entity}_id, amount FROM ({query}) ORDER BY ALL")
+    found = connect(rows, timed).execute(
+        f"SELECT metrics_sample_date, to_{entity}_id, amount FROM ({query}) ORDER BY ALL"
+    )
     return found.fetchall()
 
 
 def test_the_intermediate_stage_keeps_the_macros_of_a_run_and_fills_in_the_rest():
-    query = text(sql_metric(SIMPLE), Model("m", "project", MONTH), context(project(m=sql_metric(SIMPLE))), stage="intermediate")
+    query = text(
+        sql_metric(SIMPLE), Model("m", "project", MONTH), context(project(m=sql_metric(SIMPLE))), stage="intermediate"
+    )
     assert "@metrics_start('DATE')" in query and "@metrics_end('DATE')" in query
     assert "@metrics_sample_date(e.bucket_day)" in query
     assert "'m_monthly' AS metric" in query and "to_project_id" in query
@@ -58,7 +64,13 @@ def test_the_intermediate_stage_keeps_the_macros_of_a_run_and_fills_in_the_rest(
 @pytest.mark.parametrize("time", [MONTH, TimeView(window=Window(30)), TimeView()], ids=lambda t: t.suffix)
 def test_the_full_stage_leaves_no_macro_on_any_dialect(dialect, time):
     metric = sql_metric(SIMPLE)
-    query = text(metric, Model("m", "collection", time), context(project(m=metric), dialect), start=date(2024, 1, 5), end=date(2024, 1, 9))
+    query = text(
+        metric,
+        Model("m", "collection", time),
+        context(project(m=metric), dialect),
+        start=date(2024, 1, 5),
+        end=date(2024, 1, 9),
+    )
     assert "@" not in query
 
 
@@ -80,7 +92,9 @@ def test_weeks_include_their_sunday():
 
 def test_weeks_can_start_on_sunday():
     settings = Settings(week_start=7)
-    weeks = run([day(1, n) for n in range(1, 22)], SIMPLE, WEEK, settings=settings, start=date(2024, 1, 8), end=date(2024, 1, 9))
+    weeks = run(
+        [day(1, n) for n in range(1, 22)], SIMPLE, WEEK, settings=settings, start=date(2024, 1, 8), end=date(2024, 1, 9)
+    )
     assert weeks == [(date(2024, 1, 7), "a1", 7)]
 
 
@@ -202,7 +216,13 @@ def test_arithmetic_beside_a_macro_keeps_its_order():
 def test_functions_of_the_authors_dialect_survive_in_another():
     sql = "select date_diff('day', e.bucket_day, @metrics_end('DATE')) as d from oso.events_daily e"
     metric = sql_metric(sql)
-    query = text(metric, Model("m", "artifact", DAY), context(project(m=metric), "trino"), start=date(2024, 1, 1), end=date(2024, 1, 2))
+    query = text(
+        metric,
+        Model("m", "artifact", DAY),
+        context(project(m=metric), "trino"),
+        start=date(2024, 1, 1),
+        end=date(2024, 1, 2),
+    )
     assert "DATE_DIFF( 'DAY', DATE_TRUNC('DAY', e.bucket_day), DATE_TRUNC(" in " ".join(query.split())
 
 
@@ -210,15 +230,23 @@ def test_a_quarter_read_only_from_peers_has_rows_of_the_run_only():
     peer = sql_metric(SIMPLE, "peer", views=Views(entities=("artifact",), grains=(Grain.MONTH,)))
     reader = sql_metric("select * from @metrics_peer_ref(peer, time_aggregation := @time_aggregation)", "reader")
     world = project(peer=peer, reader=reader)
-    query = text(reader, Model("reader", "artifact", MONTH), context(world), start=date(2024, 2, 1), end=date(2024, 3, 1))
+    query = text(
+        reader, Model("reader", "artifact", MONTH), context(world), start=date(2024, 2, 1), end=date(2024, 3, 1)
+    )
     con = connect()
-    con.execute("CREATE TABLE oso.peer_to_artifact_monthly AS SELECT unnest([DATE '2024-01-01', DATE '2024-02-01', DATE '2024-03-01']) metrics_sample_date")
+    con.execute(
+        "CREATE TABLE oso.peer_to_artifact_monthly AS SELECT unnest([DATE '2024-01-01', DATE '2024-02-01', DATE '2024-03-01']) metrics_sample_date"
+    )
     assert con.execute(query).fetchall() == [(date(2024, 2, 1),)]
-    assert [m.name for m in peer_models(reader, Model("reader", "artifact", MONTH), context(world))] == ["peer_to_artifact_monthly"]
+    assert [m.name for m in peer_models(reader, Model("reader", "artifact", MONTH), context(world))] == [
+        "peer_to_artifact_monthly"
+    ]
 
 
 def test_variables_of_a_metric_win_and_lists_become_lists():
-    sql = SIMPLE.replace("where", "where @entity_type = 'mine' and e.event_type in @kinds and e.amount in (0, @numbers) and")
+    sql = SIMPLE.replace(
+        "where", "where @entity_type = 'mine' and e.event_type in @kinds and e.amount in (0, @numbers) and"
+    )
     metric = sql_metric(sql, vars={"entity_type": "mine", "kinds": ("STARRED",), "numbers": (1, 2), "spare": 3})
     world = context(project(m=metric))
     query = text(metric, Model("m", "artifact", DAY), world, start=date(2024, 1, 1), end=date(2024, 1, 2))
@@ -229,12 +257,18 @@ def test_variables_of_a_metric_win_and_lists_become_lists():
 
 def test_a_list_can_stand_alone():
     metric = sql_metric("select @kinds as a", vars={"kinds": ("x", "y")})
-    assert "('x', 'y')" in text(metric, Model("m", "artifact", DAY), context(project(m=metric)), stage=Stage.INTERMEDIATE)
+    assert "('x', 'y')" in text(
+        metric, Model("m", "artifact", DAY), context(project(m=metric)), stage=Stage.INTERMEDIATE
+    )
 
 
 def test_instants_become_seconds():
-    metric = sql_metric("select @to_unix_timestamp(e.bucket_day) as a, @str_to_unix_timestamp('2024-01-01') as b from oso.events_daily e")
-    query = text(metric, Model("m", "artifact", DAY), context(project(m=metric)), start=date(2024, 1, 1), end=date(2024, 1, 2))
+    metric = sql_metric(
+        "select @to_unix_timestamp(e.bucket_day) as a, @str_to_unix_timestamp('2024-01-01') as b from oso.events_daily e"
+    )
+    query = text(
+        metric, Model("m", "artifact", DAY), context(project(m=metric)), start=date(2024, 1, 1), end=date(2024, 1, 2)
+    )
     assert connect([day(1, 1)]).execute(query).fetchall() == [(1704067200, 1704067200)]
 
 
@@ -282,7 +316,13 @@ def test_only_sql_definitions_are_compiled_here():
 
 
 def test_group_keys_that_read_nothing_are_dropped_and_aliases_written_out():
-    query = text(sql_metric(SIMPLE), Model("m", "artifact", MONTH), context(project(m=sql_metric(SIMPLE))), start=date(2024, 1, 1), end=date(2024, 2, 1))
+    query = text(
+        sql_metric(SIMPLE),
+        Model("m", "artifact", MONTH),
+        context(project(m=sql_metric(SIMPLE))),
+        start=date(2024, 1, 1),
+        end=date(2024, 2, 1),
+    )
     keys = query.partition("GROUP BY")[2]
     assert "''" not in keys and "m_monthly" not in keys and "e.event_source" in keys
 

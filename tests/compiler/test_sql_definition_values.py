@@ -161,9 +161,7 @@ def test_what_is_not_additive_is_recomputed_at_the_base(con, entity, grain):
 
 
 @pytest.mark.parametrize("entity", ENTITIES)
-@pytest.mark.parametrize(
-    "time", [GRAINS[0], GRAINS[2], TimeView(window=Window(7)), TimeView()], ids=lambda t: t.suffix
-)
+@pytest.mark.parametrize("time", [GRAINS[0], GRAINS[2], TimeView(window=Window(7)), TimeView()], ids=lambda t: t.suffix)
 def test_averages_divide_by_the_days_that_are_covered(con, entity, time):
     found = table(con, Model("fees", entity, time).name, entity)
     sums = grouped(of_type("FEES"), entity, time, total)
@@ -172,7 +170,9 @@ def test_averages_divide_by_the_days_that_are_covered(con, entity, time):
 
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_names_can_come_from_data(con, entity):
-    query = f"SELECT metrics_sample_date, event_source, to_{entity}_id, metric, amount FROM oso.labels_to_{entity}_monthly"
+    query = (
+        f"SELECT metrics_sample_date, event_source, to_{entity}_id, metric, amount FROM oso.labels_to_{entity}_monthly"
+    )
     expected = {}
     for kind in ("STARRED", "COMMIT_CODE", "ISSUE_OPENED", "FEES"):
         for key, value in grouped(of_type(kind), entity, GRAINS[2], total).items():

@@ -51,7 +51,10 @@ def written(sql: str, dialect: str = "duckdb") -> str:
             "SELECT p.a FROM @metrics_peer_ref('commits', window := 7, unit := 'day') AS p",
         ),
         ("select a /* macro: @nothing() */ from e -- @nor(this)", "SELECT a FROM e"),
-        ("select 'me@example.org' as a, '@metric_name()' as b from e", "SELECT 'me@example.org' AS a, '@metric_name()' AS b FROM e"),
+        (
+            "select 'me@example.org' as a, '@metric_name()' as b from e",
+            "SELECT 'me@example.org' AS a, '@metric_name()' AS b FROM e",
+        ),
     ],
 )
 def test_calls_are_read_on_every_dialect(sql, expected, dialect):
@@ -70,12 +73,24 @@ def test_calls_are_read_on_every_dialect(sql, expected, dialect):
             "select a from e group by @metrics_entity_type_col('{entity_type}', include_column_alias := true)",
             'SELECT a FROM e GROUP BY "@{entity_type}"',
         ),
-        ("select x as @metrics_entity_type_col('to_{entity_type}_id') from e", 'SELECT x AS "to_@{entity_type}_id" FROM e'),
+        (
+            "select x as @metrics_entity_type_col('to_{entity_type}_id') from e",
+            'SELECT x AS "to_@{entity_type}_id" FROM e',
+        ),
         ("select e.@metrics_entity_type_col('{entity_type}_id') from e", 'SELECT e."@{entity_type}_id" FROM e'),
-        ("select @metrics_entity_type_alias(a + 1, 'x_{entity_type}') from e", 'SELECT a + 1 AS "x_@{entity_type}" FROM e'),
-        ("select a from @metrics_entity_type_table('s.t_{entity_type}') as t", 'SELECT a FROM s."t_@{entity_type}" AS t'),
-        ('select "@metrics_entity_type_col(\'to_{entity_type}_id\')" from e', 'SELECT "to_@{entity_type}_id" FROM e'),
-        ("select to_@{entity_type}_id, @{entity_type}_id from e", 'SELECT "to_@{entity_type}_id", "@{entity_type}_id" FROM e'),
+        (
+            "select @metrics_entity_type_alias(a + 1, 'x_{entity_type}') from e",
+            'SELECT a + 1 AS "x_@{entity_type}" FROM e',
+        ),
+        (
+            "select a from @metrics_entity_type_table('s.t_{entity_type}') as t",
+            'SELECT a FROM s."t_@{entity_type}" AS t',
+        ),
+        ("select \"@metrics_entity_type_col('to_{entity_type}_id')\" from e", 'SELECT "to_@{entity_type}_id" FROM e'),
+        (
+            "select to_@{entity_type}_id, @{entity_type}_id from e",
+            'SELECT "to_@{entity_type}_id", "@{entity_type}_id" FROM e',
+        ),
         ("select a_@{x}_@{y} from e", 'SELECT "a_@{x}_@{y}" FROM e'),
         ('select "@entity_type" from "t_@{entity_type}"', 'SELECT "@{entity_type}" FROM "t_@{entity_type}"'),
         (
@@ -99,7 +114,11 @@ def test_arguments_are_known_by_name_however_they_are_given():
     tree = parse_template("select a from @metrics_peer_ref(x, unit := day, window := 7) p", "duckdb")
     node, macro = next(calls(tree))
     assert macro is MACROS["metrics_peer_ref"] and macro_of(node) is macro
-    assert {name: value.name for name, value in arguments_of(node).items()} == {"name": "x", "window": "7", "unit": "day"}
+    assert {name: value.name for name, value in arguments_of(node).items()} == {
+        "name": "x",
+        "window": "7",
+        "unit": "day",
+    }
     assert arguments_of(tree) == {}
 
 
@@ -178,7 +197,9 @@ def test_a_placeholder_never_meets_a_name_of_the_author():
 
 
 def test_a_template_is_parsed_once():
-    assert parse_template("select @metric_name() from e", "duckdb") is parse_template("select @metric_name() from e", "duckdb")
+    assert parse_template("select @metric_name() from e", "duckdb") is parse_template(
+        "select @metric_name() from e", "duckdb"
+    )
 
 
 def test_macros_of_a_run_are_kept_where_a_generator_looks_into_functions():
