@@ -22,7 +22,14 @@ def bound_template(text: str, dialect: str | None = None) -> exp.Query:
     for select in tree.find_all(exp.Select):
         _bind_group(select)
         _bind_having(select)
+        _bind_windows(select)
     return tree
+
+
+@lru_cache(maxsize=4096)
+def named_columns(text: str, dialect: str | None = None) -> frozenset[str]:
+    """Return the names of all columns a definition mentions, in lower case."""
+    return frozenset(column.name.lower() for column in bound_template(text, dialect).find_all(exp.Column))
 
 
 def drop_constant_keys(tree: exp.Expr) -> None:
@@ -71,6 +78,21 @@ def _aliased(key: exp.Expr, by_alias: dict[str, exp.Expr]) -> exp.Expr:
         if target.find(exp.AggFunc, exp.Window) is None:
             return target.copy()
     return key
+
+
+def _bind_windows(select: exp.Select) -> None:
+    """Write named windows out where they are used; not every engine has the clause."""
+    named = {window.name: window for window in select.args.get("windows") or ()}
+    for window in list(select.find_all(exp.Window)):
+        definition = named.get(window.alias)
+        if definition is not None:
+            window.set("alias", None)
+            for key in ("partition_by", "order", "spec"):
+                value = definition.args.get(key)
+                if value is not None:
+                    window.set(key, [v.copy() for v in value] if isinstance(value, list) else value.copy())
+    if named:
+        select.set("windows", None)
 
 
 def _bind_having(select: exp.Select) -> None:

@@ -100,7 +100,7 @@ def _contract(metric: Metric, model: Model, tree: exp.Query, context: Definition
     columns = output_columns(tree)
     if columns is None:
         return
-    at, base = metric.origin.of("sql"), base_entity(tree, context)
+    at, base = metric.origin.of("sql"), base_entity(definition_of(metric), context)
     entity = context.entities[model.entity]
     prefixed = f"to_{model.entity}_id"
     key = entity.key.lower() if prefixed not in columns and entity.key.lower() in columns else prefixed

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 from sqlglot.optimizer.scope import walk_in_scope
 
+from tallystick.compiler.binding import named_columns
 from tallystick.compiler.definition_context import DefinitionContext
 from tallystick.compiler.entity_paths import (
     GROUP,
@@ -28,8 +29,13 @@ from tallystick.compiler.entity_paths import (
 from tallystick.compiler.relations import relation
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import Entity
+from tallystick.definitions.metric import SqlQuery
 from tallystick.errors import CompileError
 from tallystick.sql.macro_calls import arguments_of, macro_of
+
+
+# Joined into an author's query, whose columns may be called anything else without becoming ambiguous.
+_MEMBER, _GROUP = "tally_member_id", "tally_group_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class _Target:
     alias: str
 
 
-def base_entity(tree: exp.Query, context: DefinitionContext) -> Entity:
+def base_entity(definition: SqlQuery, context: DefinitionContext) -> Entity:
     """Return the entity a definition is written for: the one whose key it names, lowest first.
 
     Raises CompileError if the project has no entities at all.
@@ -52,16 +58,16 @@ def base_entity(tree: exp.Query, context: DefinitionContext) -> Entity:
         raise CompileError("there are no entities", hint="declare one in [entities]")
     parents = {edge.parent for entity in context.entities.values() for edge in entity.rolls_up_to}
     ranked = sorted(context.entities.values(), key=lambda entity: entity.name in parents)
-    named = {column.name.lower() for column in tree.find_all(exp.Column)}
-    return next((e for e in ranked if named & {f"to_{e.name}_id", e.key.lower()}), ranked[0])
+    named = named_columns(definition.sql, context.dialect_of(definition))
+    keys = ((e, {f"to_{e.name}_id", f"from_{e.name}_id", e.key.lower()}) for e in ranked)
+    return next((entity for entity, names in keys if named & names), ranked[0])
 
 
-def join_entity(tree: exp.Query, entity: str, context: DefinitionContext) -> exp.Query:
+def join_entity(tree: exp.Query, base: Entity, entity: str, context: DefinitionContext) -> exp.Query:
     """Rewrite a definition of the base entity for another one, in place; return the tree.
 
     Raises CompileError if the entity cannot be reached or an event source that is read cannot be joined.
     """
-    base = base_entity(tree, context)
     read = [table for table in tree.find_all(exp.Table) if _is_source(table, tree, context)]
     if entity == base.name:
         return tree
@@ -71,9 +77,9 @@ def join_entity(tree: exp.Query, entity: str, context: DefinitionContext) -> exp
     target = _target(tree, base, context.entities[entity])
     selects = list(dict.fromkeys(s for table in read if (s := _reader(table)) is not None))
     if not context.is_oso and _can_join_base(tree, selects, target):
+        _rename(tree, selects, target)  # first, since the mappings have a column of that name too
         for select in selects:
             _join(select, target, context)
-        _rename(tree, selects, target)
         return tree
     outer = list(_outermost(tree, target, context))
     for select in outer:
@@ -191,13 +197,17 @@ def _ways(base: str, entity: str, context: DefinitionContext) -> tuple[tuple[Pat
             reached = [e for e in context.entities if e != base and paths(context.entities, base, e)]
             hint = nearest(entity, reached) or f'add rolls_up_to = "{entity}" to an entity'
             raise CompileError(f"'{base}' does not roll up to '{entity}'", hint=hint)
-        known = context.memo[(base, entity)] = ways, membership(Anchor(base, "", ways), context.project)
+        pairs = membership(Anchor(base, "", ways), context.project)
+        for arm in _selects(pairs):
+            for column, name in zip(arm.expressions, (_MEMBER, _GROUP), strict=True):
+                column.set("alias", exp.to_identifier(name))
+        known = context.memo[(base, entity)] = ways, pairs
     return known
 
 
 def _join_members(select: exp.Select, key: exp.Column, target: _Target, context: DefinitionContext) -> exp.Column:
     ways, pairs = _ways(target.base.name, target.entity.name, context)
-    _add_join(select, _subquery(pairs.copy(), target.alias), key.copy().eq(exp.column(MEMBER, target.alias)))
+    _add_join(select, _subquery(pairs.copy(), target.alias), key.copy().eq(exp.column(_MEMBER, target.alias)))
     anchor = Anchor(target.base.name, "", ways)
     if anchor.has_validity:
         day = exp.cast(_day(select), "DATE")
@@ -205,14 +215,14 @@ def _join_members(select: exp.Select, key: exp.Column, target: _Target, context:
             exp.select("1")
             .from_(_subquery(membership_intervals(anchor, context.project), "valid"))
             .where(
-                exp.column(MEMBER, "valid").eq(exp.column(MEMBER, target.alias)),
-                exp.column(GROUP, "valid").eq(exp.column(GROUP, target.alias)),
+                exp.column(MEMBER, "valid").eq(exp.column(_MEMBER, target.alias)),
+                exp.column(GROUP, "valid").eq(exp.column(_GROUP, target.alias)),
                 exp.LTE(this=exp.column(VALID_FROM, "valid"), expression=day),
                 exp.GT(this=exp.column(VALID_TO, "valid"), expression=day.copy()),
             )
         )
         select.where(exp.Exists(this=valid), copy=False)
-    return exp.column(GROUP, target.alias)
+    return exp.column(_GROUP, target.alias)
 
 
 def _subquery(query: exp.Query, alias: str) -> exp.Subquery:

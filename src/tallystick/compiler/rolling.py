@@ -20,7 +20,7 @@ from tallystick.sql.macro_calls import calls, macro_of
 
 LATERAL_DIALECTS = frozenset({"duckdb", "postgres", "snowflake", "spark", "databricks"})
 MAX_WRITTEN_DAYS = 62
-_TICKS, _DAY = "ticks", "day"
+_TICKS, _DAY = "ticks", "tick_day"
 
 
 def roll(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:
@@ -75,7 +75,7 @@ def _reads_run(query: exp.Query) -> bool:
 def _spine(start: date, end: date, context: DefinitionContext) -> exp.Expr:
     dialect = context.dialect
     first, last = (buckets.date_literal(day, dialect=dialect) for day in (start, end))
-    return buckets.spine(first, last, _TICKS, dialect=dialect)
+    return buckets.spine(first, last, _TICKS, dialect=dialect, column=_DAY)
 
 
 def _with_spine(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:

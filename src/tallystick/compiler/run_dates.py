@@ -118,13 +118,19 @@ def bind_run(tree: exp.Query, run: Run, context: DefinitionContext) -> None:
     found = [(node, macro.name == "metrics_end") for node, macro in calls(tree) if macro.run]
     for node, is_end in reversed(found):
         if not is_end:
-            node.replace(_value(node, run, context))
+            _put(node, _value(node, run, context))
     while ends := [node for node, macro in calls(tree) if macro.run]:
         if context.is_oso or not _bind_comparison(ends[-1], run):
-            ends[-1].replace(_value(ends[-1], run, context))
+            _put(ends[-1], _value(ends[-1], run, context))
     for parameter in list(tree.find_all(exp.Parameter)):
         bound = run.first if parameter.name.lower() == "start_ds" else run.last
         parameter.replace(exp.cast(bound.copy(), "TEXT"))
+
+
+def _put(node: exp.Expr, value: exp.Expr) -> None:
+    """Exchange a macro for its value, in parentheses where the operator beside it would tear the value apart."""
+    torn = isinstance(node.parent, (exp.Binary, exp.Unary, exp.Interval)) and not isinstance(node.parent, exp.Predicate)
+    node.replace(exp.paren(value) if torn and isinstance(value, exp.Binary) else value)
 
 
 def within(tree: exp.Query, first: date, until: date | None, context: DefinitionContext) -> exp.Query:

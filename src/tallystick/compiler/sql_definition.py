@@ -15,11 +15,11 @@ from sqlglot import exp
 
 from tallystick.compiler.binding import bound_template, drop_constant_keys
 from tallystick.compiler.definition_context import DefinitionContext, key_of
-from tallystick.compiler.entity_join import join_entity
+from tallystick.compiler.entity_join import base_entity, join_entity
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.peers import peer_model, peer_table
 from tallystick.compiler.rolling import roll
-from tallystick.compiler.run_dates import all_time_run, bind_run, calendar_run, covered, within
+from tallystick.compiler.run_dates import SAMPLE_DATE, all_time_run, bind_run, calendar_run, covered, within
 from tallystick.definitions.metric import Metric, SqlQuery
 from tallystick.errors import CompileError, DefinitionError, Location, MacroError, TallystickError
 from tallystick.sql import buckets
@@ -88,7 +88,7 @@ def specialise(metric: Metric, model: Model, context: DefinitionContext) -> exp.
     for node, macro in reversed(list(calls(tree))):
         if not macro.run:
             node.replace(_COMPILED[macro.name](node, metric, model, context))
-    tree = join_entity(tree, model.entity, context)
+    tree = join_entity(tree, base_entity(definition, context), model.entity, context)
     drop_constant_keys(tree)
     return tree
 
@@ -245,9 +245,9 @@ def _run(
         bind_run(tree, all_time_run(end, as_of, context), context)
         return tree
     bounded = any(macro.name == "metrics_start" for _, macro in calls(tree))
-    reads_peers = tree.find(exp.Table) is not None and not bounded
+    sampled = tree.is_star or SAMPLE_DATE in tree.named_selects
     bind_run(tree, calendar_run(time, start, end, as_of, context), context)
-    if context.is_oso or not reads_peers or (start is None and end is None):
+    if context.is_oso or bounded or not sampled or (start is None and end is None):
         return tree
     return within(tree, *covered(time, start, end, context), context)
 

@@ -105,7 +105,9 @@ def read_registration(options: Mapping[str, object], where: Surroundings) -> tup
                 hint=f"add {name}=…",
                 warning=name != "metric_queries",
             )
-    queries = options.get("metric_queries") or {}
+    queries = options.get("metric_queries")
+    if queries is None:
+        return [], reading.findings
     if not isinstance(queries, Mapping):
         reading.report(
             "bad-option", "metric_queries is not a dict of metrics", hint='write {"name": MetricQueryDef(…)}'

@@ -46,7 +46,7 @@ def read_registry(path: Path, root: Path) -> tuple[list[Metric], list[Diagnostic
             findings += [_placed(problem, registration) for problem in problems]
             for metric in found:
                 _add(metric, metrics, findings)
-    return list(metrics.values()), findings
+    return list(metrics.values()), list(dict.fromkeys(findings))
 
 
 def _run(source: str, path: Path, file: str, findings: list[Diagnostic]) -> list[Registration]:

@@ -27,6 +27,15 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TypedDict
 
+WORDS = (
+    "MetricMetadata",
+    "MetricMetadataModifiers",
+    "MetricQueryConfig",
+    "MetricQueryDef",
+    "RollingConfig",
+    "timeseries_metrics",
+)
+"""The names a registry may import."""
 Value = str | int | float
 Modifier = Callable[[dict[str, object]], object]
 

@@ -15,8 +15,11 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+from tallystick.definitions import registry
+
 SHIM = "metrics_tools"
 _OPTIONAL = ("dotenv", "sqlmesh")
+_MODULES = frozenset({f"{SHIM}.definition", f"{SHIM}.factory", f"{SHIM}.models", f"{SHIM}.models.constants"})
 _LOCK = threading.RLock()
 _CONSTANTS: Mapping[str, object] = {
     "superchain_audit_start": "2021-12-01",
@@ -55,9 +58,10 @@ class _Shim(ModuleType):
         self.__dict__["_missed"] = missed
 
     def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):
+        path = f"{self.__name__}.{name}"
+        if name.startswith("__") or path in _MODULES:
             raise AttributeError(name)
-        self.__dict__["_missed"](f"{self.__name__}.{name}")
+        self.__dict__["_missed"](path)
         return Anything()
 
 
@@ -91,9 +95,7 @@ def _words(name: str) -> Mapping[str, object]:
     if name.startswith(f"{SHIM}.models.constants"):
         return _CONSTANTS
     if name.partition(".")[0] == SHIM:
-        from tallystick import registry as words
-
-        return {word: getattr(words, word) for word in words.__all__}
+        return {word: getattr(registry, word) for word in registry.WORDS}
     if name == "dotenv":
         return {"load_dotenv": _nothing, "find_dotenv": lambda *_, **__: "", "dotenv_values": lambda *_, **__: {}}
     return {}

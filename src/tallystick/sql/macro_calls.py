@@ -97,7 +97,7 @@ def call(macro: Macro, arguments: Mapping[str, exp.Expr], at: Location) -> exp.A
         if value is None:
             by_position = False
         else:
-            named = exp.PropertyEQ(this=exp.to_identifier(param.name), expression=value)
+            named = exp.PropertyEQ(this=exp.var(param.name), expression=value)
             expressions.append(value if by_position else named)
     node = exp.Anonymous(this=f"@{macro.name}", expressions=expressions)
     node.meta["at"] = (at.line, at.column)

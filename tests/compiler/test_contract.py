@@ -1,0 +1,154 @@
+"""What definitions put out is checked without running them, all at once (spec oso §1, §9.9, §13.7)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from oso_world import context, project, sql_metric
+from tallystick.compiler.contract import check_definition, check_definitions, model_dependencies, output_columns
+from tallystick.compiler.peers import in_order
+from tallystick.compiler.sql_definition import bound_template
+from tallystick.definitions.metric import Views
+from tallystick.definitions.project import Project
+from tallystick.errors import CompileError
+from tallystick.sql.grain import Grain, Window, WindowUnit
+
+MONTHLY = Views(entities=("artifact",), grains=(Grain.MONTH,))
+COLUMNS = {
+    "metrics_sample_date": "@metrics_sample_date(e.bucket_day) as metrics_sample_date",
+    "event_source": "e.event_source",
+    "to_artifact_id": "e.to_artifact_id",
+    "from_artifact_id": "'' as from_artifact_id",
+    "metric": "@metric_name() as metric",
+    "amount": "sum(e.amount) as amount",
+}
+REST = "from oso.events_daily e where e.bucket_day between @metrics_start('DATE') and @metrics_end('DATE') group by 1, 2, 3"
+
+
+def query(*columns):
+    return f"select {', '.join(COLUMNS.get(column, column) for column in columns)} {REST}"
+
+
+def findings(sql, *, views=MONTHLY, compat=None, dialect="duckdb", **options):
+    metric = sql_metric(sql, views=views, **options)
+    return [(d.code, d.severity.value) for d in check_definition(metric, context(project(compat, m=metric), dialect))]
+
+
+def test_the_columns_of_every_metric_table_are_fine():
+    assert findings(query(*COLUMNS)) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ([c for c in COLUMNS if c != "amount"], ("missing-column", "error")),
+        ([c for c in COLUMNS if c != "metrics_sample_date"], ("missing-column", "error")),
+        ([c for c in COLUMNS if c != "to_artifact_id"], ("missing-column", "error")),
+        ([c for c in COLUMNS if c != "event_source"], ("missing-column", "warning")),
+        ([*COLUMNS, "'usd' as unit"], ("extra-column", "warning")),
+        (["metrics_sample_date", "to_artifact_id", "event_source", "from_artifact_id", "metric", "amount"], ("reordered-columns", "warning")),
+    ],
+)  # fmt: skip
+def test_other_columns_are_named(columns, expected):
+    assert findings(query(*columns)) == [expected]
+
+
+def test_columns_behind_a_star_are_not_guessed():
+    assert output_columns(bound_template("select * from e")) is None
+    assert output_columns(bound_template("select e.* from e")) is None
+    assert findings("select * from oso.other") == []
+
+
+def test_each_finding_is_told_once_however_many_models_it_concerns():
+    views = Views(entities=("artifact",), grains=tuple(Grain)[4:], rolling=(Window(7),), all_time=True)
+    assert findings(query(*COLUMNS, "1 as x"), views=views) == [("extra-column", "warning")]
+    assert findings("select @nothing", views=views) == [("bad-definition", "error")]
+
+
+def test_one_bad_definition_does_not_hide_another():
+    bad = sql_metric("select from where", "bad", views=MONTHLY)
+    worse = sql_metric("select @metrics_start('X') as amount, @nothing", "worse", views=MONTHLY)
+    good = sql_metric(query(*COLUMNS), "good", views=MONTHLY)
+    off = replace(bad, name="off", enabled=False)
+    found = check_definitions(context(project(bad=bad, worse=worse, good=good, off=off)))
+    assert sorted({d.code for d in found}) == ["bad-definition"]
+    assert len(found) == 2
+
+
+def test_variables_without_use_are_named():
+    assert findings(query(*COLUMNS), vars={"spare": 1}) == [("unused-variable", "warning")]
+
+
+def reading(name, peer, grain, views=MONTHLY):
+    sql = f"select metrics_sample_date, event_source, @metrics_entity_type_col('to_{{entity_type}}_id'), from_artifact_id, metric, amount from @metrics_peer_ref({peer}, time_aggregation := {grain})"
+    return sql_metric(sql, name, views=views)
+
+
+def test_a_circle_of_peers_is_shown_as_a_path():
+    a, b = reading("a", "b", "@time_aggregation"), reading("b", "a", "@time_aggregation")
+    found = check_definitions(context(project(a=a, b=b)))
+    assert [d.code for d in found] == ["peer-cycle"]
+    assert "a_to_artifact_monthly → b_to_artifact_monthly → a_to_artifact_monthly" in found[0].message
+
+
+def test_models_come_after_their_peers():
+    a, b = reading("a", "b", "@time_aggregation"), sql_metric(query(*COLUMNS), "b", views=MONTHLY)
+    dependencies = model_dependencies([a, b], context(project(a=a, b=b)))
+    assert in_order(dependencies) == ("b_to_artifact_monthly", "a_to_artifact_monthly")
+    with pytest.raises(CompileError, match="x → x"):
+        in_order({"x": ("x",)})
+
+
+@pytest.mark.parametrize(("grain", "misaligned"), [("weekly", True), ("daily", False), ("quarterly", True)])
+def test_buckets_that_do_not_fit_into_each_other_are_named(grain, misaligned):
+    views = Views(entities=("artifact",), grains=(Grain.DAY, Grain.WEEK, Grain.QUARTER))
+    peer, metric = sql_metric(query(*COLUMNS), "peer", views=views), reading("m", "peer", f"'{grain}'")
+    found = check_definitions(context(project(peer=peer, m=metric)))
+    assert [d.code for d in found] == (["misaligned-peer"] if misaligned else [])
+
+
+def test_days_a_window_apart_meet_no_row_of_a_peer_that_oso_samples_monthly():
+    views = Views(entities=("artifact",), rolling=(Window(90),))
+    peer = sql_metric(query(*COLUMNS), "peer", views=views, cron="@monthly")
+    sql = """select metrics_sample_date, event_source, to_artifact_id, from_artifact_id, metric, amount
+    from @metrics_peer_ref(peer, window := @rolling_window, unit := @rolling_unit) p
+    where p.metrics_sample_date = @relative_window_sample_date(@metrics_end('DATE'), @rolling_window, @rolling_unit, -1)"""
+    metric = sql_metric(sql, views=views)
+    codes = [
+        [d.code for d in check_definition(metric, context(project(compat, peer=peer, m=metric)))]
+        for compat in (None, "oso")
+    ]
+    assert "misaligned-peer" not in codes[0] and "misaligned-peer" in codes[1]
+
+
+def test_the_oso_profile_says_where_it_gives_other_numbers():
+    views = Views(
+        entities=("artifact", "project"), grains=(Grain.QUARTER,), rolling=(Window(1, WindowUnit.MONTH),), all_time=True
+    )
+    sql = query(*COLUMNS).replace(
+        "sum(e.amount)", "sum(e.amount) / @metrics_sample_interval_length(e.bucket_day, 'day')"
+    )
+    metric = sql_metric(sql, views=views)
+    found = check_definition(metric, context(project("oso", m=metric), "trino"))
+    assert {d.code for d in found} == {"oso-difference"} and {d.severity.value for d in found} == {"info"}
+    told = " ".join(d.message for d in found)
+    assert all(f"§{part}" in told for part in ("9.1", "7.1", "9.5", "9.4", "9.3"))
+    assert check_definition(metric, context(project(m=metric), "trino")) == ()
+
+
+def test_names_that_start_alike_are_told_in_the_oso_profile():
+    fees, internal = (sql_metric(query(*COLUMNS), name, views=MONTHLY) for name in ("fees", "fees_internal"))
+    codes = [d.code for d in check_definitions(context(project("oso", fees=fees, internal=internal)))]
+    assert "metadata-collision" in codes
+    assert check_definitions(context(project(fees=fees, internal=internal))) == ()
+
+
+def test_the_fixture_is_fine():
+    found = check_definitions(context(project()))
+    assert [d for d in found if d.severity.value != "info"] == []
+
+
+def test_a_project_of_nothing_has_no_findings():
+    assert check_definitions(context(Project(root="."))) == ()

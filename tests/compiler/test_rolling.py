@@ -1,0 +1,76 @@
+"""Many days of a rolling window in one query are the days one by one (spec oso §7.2, §13.5)."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oso_world import connect, context, events, project, sql_metric, text
+from tallystick.compiler.model import Model, TimeView
+from tallystick.errors import CompileError
+from tallystick.sql.grain import Window, WindowUnit
+
+HEAD = "@metrics_sample_date(e.bucket_day) as metrics_sample_date, e.event_source, e.to_artifact_id, '' as from_artifact_id"
+WHERE = "from oso.events_daily e where e.bucket_day between @metrics_start('DATE') and @metrics_end('DATE')"
+PLAIN = f"select {HEAD}, @metric_name() as metric, count(distinct e.from_artifact_id) as amount {WHERE} group by 1, 2, 3, 4, 5"
+SHAPES = {
+    "grouped": PLAIN,
+    "union": f"{PLAIN} union all {PLAIN.replace('@metric_name()', '@metric_name(e.event_type)')}",
+    "cte": f"with rows as ({PLAIN}) select * from rows where amount > 0",
+    "windowed": f"select {HEAD}, @metric_name() as metric, sum(e.amount) over (partition by e.to_artifact_id) as amount {WHERE}",
+    "constant": f"select @metrics_end('DATE') as metrics_sample_date, e.event_source, e.to_artifact_id, '' as from_artifact_id, @metric_name() as metric, sum(e.amount) as amount {WHERE} group by 2, 3",
+    "length": PLAIN.replace("count(", "100 / @metrics_sample_interval_length(e.bucket_day, 'day') + count("),
+}
+CON = connect(events(seed=3, count=120))
+WINDOWS = st.builds(Window, st.integers(1, 40)) | st.builds(Window, st.integers(1, 3), st.sampled_from(WindowUnit))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("shape", SHAPES)
+@given(window=WINDOWS, first=st.dates(date(2023, 12, 20), date(2024, 3, 1)), days=st.integers(2, 12))
+def test_many_days_at_once_are_the_days_one_by_one(shape, window, first, days):
+    metric = sql_metric(SHAPES[shape])
+    model, around = Model("m", "project", TimeView(window=window)), context(project(m=metric))
+
+    def rows(start, end):
+        return CON.execute(text(metric, model, around, start=start, end=end)).fetchall()
+
+    one_by_one = [row for n in range(days) for row in rows(first + timedelta(days=n), first + timedelta(days=n + 1))]
+    assert sorted(rows(first, first + timedelta(days=days))) == sorted(one_by_one)
+
+
+def shape(sql, dialect="duckdb", compat=None, days=30):
+    metric = sql_metric(sql)
+    model, around = Model("m", "artifact", TimeView(window=Window(7))), context(project(compat, m=metric), dialect)
+    return text(metric, model, around, start=date(2024, 1, 1), end=date(2024, 1, 1) + timedelta(days=days))
+
+
+def test_a_grouped_query_joins_a_spine_and_others_are_lateral():
+    assert "LATERAL" not in shape(SHAPES["grouped"]) and "CROSS JOIN" in shape(SHAPES["grouped"])
+    assert "LATERAL" in shape(SHAPES["windowed"])
+
+
+def test_without_lateral_joins_days_are_written_out_up_to_a_limit():
+    assert shape(SHAPES["windowed"], "bigquery", days=3).count("UNION ALL") == 2
+    assert shape(SHAPES["grouped"], compat="oso", days=3).count("UNION ALL") == 2
+    with pytest.raises(CompileError, match="cannot be rolled over 63 days"):
+        shape(SHAPES["windowed"], "bigquery", days=63)
+
+
+def test_a_definition_without_macros_of_the_run_is_read_once():
+    query = shape(
+        "select * from @metrics_peer_ref(m, window := @rolling_window, unit := @rolling_unit)".replace(
+            "@metrics_peer_ref(m, window := @rolling_window, unit := @rolling_unit)", "oso.some_table"
+        )
+    )
+    assert "model.metrics_sample_date < CAST('2024-01-31' AS DATE)" in query
+
+
+@pytest.mark.parametrize("dates", [{}, {"start": date(2024, 1, 2), "end": date(2024, 1, 2)}])
+def test_a_window_needs_a_day_to_end_on(dates):
+    metric = sql_metric(PLAIN)
+    with pytest.raises(CompileError, match="day"):
+        text(metric, Model("m", "artifact", TimeView(window=Window(7))), context(project(m=metric)), **dates)

@@ -1,0 +1,223 @@
+"""A registry module runs unmodified, leaves nothing behind, and its mistakes are findings with a place (spec oso §3)."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from oso_world import ROOT
+from tallystick.definitions.read_python import read_registry
+from tallystick.definitions.registry import MetricQueryDef, timeseries_metrics
+from tallystick.sql.grain import Grain, Window
+
+HEAD = """
+from metrics_tools.definition import MetricMetadata
+from metrics_tools.factory import MetricQueryDef, RollingConfig, timeseries_metrics
+"""
+CALL = """
+timeseries_metrics(start="2020-01-01", schema="oso", model_prefix="x", timeseries_sources=["events"], {options}metric_queries={{
+{metrics}
+}})
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Return a function that reads a registry from text, with `m.sql` beside it."""
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "m.sql").write_text("select 1 as amount")
+
+    def reading(metrics, *, head=HEAD, options="", tail=""):
+        path = tmp_path / "registry.py"
+        path.write_text(head + CALL.format(metrics=metrics, options=options) + tail)
+        return read_registry(path, tmp_path)
+
+    return reading
+
+
+def codes(findings):
+    return [finding.code for finding in findings]
+
+
+def test_the_fixture_runs_unmodified(capsys):
+    metrics, findings = read_registry(ROOT / "metrics_factories.py", ROOT)
+    assert findings == []
+    stars = metrics[0]
+    assert [m.name for m in metrics[:3]] == ["stars", "commits", "active_days"]
+    assert (
+        stars.views.rolling == (Window(3), Window(7)) and stars.views.grains[-1] is Grain.YEAR and stars.views.all_time
+    )
+    assert stars.views.entities == ("artifact", "project", "collection")
+    assert stars.definition.sources == ("events_daily", "events_timed")
+    assert (
+        stars.definition.dialect,
+        stars.definition.cron,
+        stars.definition.oso.batch_size,
+        stars.definition.oso.slots,
+    ) == ("trino", "@daily", 90, 8)
+    assert stars.about.friendly_name == "Stars" and stars.about.tags == ("data_category=code",)
+    lines = (ROOT / "metrics_factories.py").read_text().splitlines()
+    assert stars.origin.location.file == "metrics_factories.py"
+    assert '"stars": MetricQueryDef(' in lines[stars.origin.location.line - 1]
+    assert stars.origin.of("sql").file == "oso_metrics/code/stars.sql"
+    by_name = {m.name: m for m in metrics}
+    assert by_name["active_days"].intermediate and by_name["active_days"].definition.vars["activity"] == (
+        "COMMIT_CODE",
+        "ISSUE_OPENED",
+    )
+    assert not by_name["old_stars"].enabled and not by_name["fees"].definition.incremental
+    assert by_name["commits_again"].definition.label == "renamed"
+    no_gaps = dict(stars.definition.oso.tables["stars_to_artifact_daily"].audits)["no_gaps"]
+    assert no_gaps["grain"] == "daily"
+    assert capsys.readouterr().out == ""
+
+
+def test_the_environment_is_read(monkeypatch):
+    monkeypatch.setenv("SQLMESH_TIMESERIES_METRICS_START", "2021-05-06")
+    metrics, _ = read_registry(ROOT / "metrics_factories.py", ROOT)
+    assert metrics[0].definition.oso.start == "2021-05-06"
+
+
+def test_nothing_is_left_behind_and_a_real_package_comes_back(read, monkeypatch):
+    real = ModuleType("metrics_tools")
+    monkeypatch.setitem(sys.modules, "metrics_tools", real)
+    before, finders, paths = set(sys.modules), list(sys.meta_path), list(sys.path)
+    metrics, findings = read('"m": MetricQueryDef(ref="m.sql", over_all_time=True)')
+    assert (len(metrics), findings) == (1, [])
+    assert sys.modules["metrics_tools"] is real
+    left = {
+        name for name in set(sys.modules) - before if name.partition(".")[0] in ("metrics_tools", "dotenv", "sqlmesh")
+    }
+    assert left == set() and sys.meta_path == finders and sys.path == paths
+
+
+def test_modules_beside_the_registry_and_optional_packages_can_be_imported(read, tmp_path):
+    (tmp_path / "tally_beside.py").write_text("GRAINS = ['daily']")
+    head = (
+        HEAD
+        + "import sqlmesh\nfrom sqlmesh.core import macro\nfrom dotenv import load_dotenv, find_dotenv\nload_dotenv(find_dotenv())\nfrom tally_beside import GRAINS\n@macro()\ndef f(x):\n    return x\n"
+    )
+    metrics, findings = read('"m": MetricQueryDef(ref="m.sql", time_aggregations=f(GRAINS))', head=head)
+    assert metrics[0].views.grains == (Grain.DAY,) and findings == []
+    assert "tally_beside" not in sys.modules
+
+
+def test_our_own_module_has_the_same_words(read):
+    metrics, findings = read(
+        '"m": MetricQueryDef(ref="m.sql", over_all_time=True)', head="from tallystick.registry import *\n"
+    )
+    assert [m.name for m in metrics] == ["m"] and findings == []
+
+
+def test_calls_outside_of_loading_do_nothing():
+    assert timeseries_metrics(schema="x", metric_queries={"m": MetricQueryDef(ref="m.sql")}) is None
+
+
+def test_several_calls_add_up_and_a_name_used_twice_is_refused(read):
+    again = CALL.format(
+        options="",
+        metrics='"m": MetricQueryDef(ref="m.sql", over_all_time=True), "n": MetricQueryDef(ref="m.sql", over_all_time=True)',
+    )
+    metrics, findings = read('"m": MetricQueryDef(ref="m.sql", over_all_time=True)', tail=again)
+    assert [m.name for m in metrics] == ["m", "n"]
+    assert codes(findings) == ["duplicate-name"]
+
+
+def test_what_prints_does_not_reach_the_output(read, capsys):
+    read('"m": MetricQueryDef(ref="m.sql", over_all_time=True)', head=HEAD + "print('hello')\n")
+    assert capsys.readouterr().out == ""
+
+
+M = '"m": MetricQueryDef(ref="m.sql", over_all_time=True{})'
+
+
+@pytest.mark.parametrize(
+    ("metric", "code", "message", "hint"),
+    [
+        (M.format(', time_agregations=["daily"]'), "unknown-option", "'time_agregations'", "time_aggregations"),
+        (M.format(", use_python_model=False"), "option-without-effect", "use_python_model", None),
+        (M.format(', time_aggregations=["dayly"]'), "unknown-grain", "'dayly' is not a grain", "daily"),
+        (M.format(', rolling=RollingConfig(windows=[0], unit="day", cron="@daily")'), "bad-window", "is empty", None),
+        (M.format(', rolling=RollingConfig(windows=[10000], unit="day", cron="@daily")'), "bad-window", "ten years", None),
+        (M.format(', rolling=RollingConfig(windows=["x"], unit="day", cron="@daily")'), "bad-window", "", "whole numbers"),
+        (M.format(', rolling=RollingConfig(windows=[3], unit="moon", cron="@daily")'), "bad-window", "'moon'", "day, week"),
+        (M.format(', rolling=RollingConfig(windows=[3], unit="day", crons="@daily")'), "unknown-option", "'crons'", "cron"),
+        (M.format(', vars={"x": object()}'), "bad-option", "neither text nor a number", None),
+        ('"m": MetricQueryDef(ref="m.sql")', "no-views", "has no tables", None),
+        ('"m": MetricQueryDef(ref="n.sql", over_all_time=True)', "missing-file", "no file 'n.sql'", "looked in metrics, oso_metrics"),
+        ('"m": "m.sql"', "bad-option", "not a MetricQueryDef", None),
+        ('"a b": MetricQueryDef(ref="m.sql", over_all_time=True)', "bad-name", "'a b'", None),
+        (f'{M.format("")}, "n": MetricQueryDef(ref="m.sql", name="m", over_all_time=True)', "duplicate-name", "'m' and 'n'", None),
+        (f"{M.format('')}, {M.format('')}", "duplicate-name", "registered twice", "line 6"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_a_finding_on_its_line(read, metric, code, message, hint):
+    other = ', "other": MetricQueryDef(ref="m.sql", over_all_time=True)'
+    metrics, findings = read(metric + other)
+    assert "other" in [m.name for m in metrics]
+    assert codes(findings) == [code]
+    assert message in findings[0].message and (hint is None or hint in findings[0].hint)
+    assert (findings[0].file, findings[0].line) == ("registry.py", 6)
+
+
+def test_options_of_the_call_are_checked_too(read):
+    _, findings = read(M.format(""), options="sources=[1], ")
+    assert codes(findings) == ["unknown-option"] and findings[0].line == 5
+    path_free = HEAD + "timeseries_metrics(metric_queries=[])\n"
+    _, findings = read(M.format(""), head=path_free)
+    assert sorted(codes(findings)) == ["bad-option", "missing-option", "missing-option"]
+
+
+def test_a_modifier_that_fails_costs_its_settings_only(read):
+    head = HEAD + "def odd(config):\n    raise ValueError('no')\ndef none(config):\n    return None\n"
+    metrics, findings = read(
+        M.format(', entity_types=["artifact"]'), head=head, options="metadata_modifiers=[odd, none], "
+    )
+    assert len(metrics) == 1 and codes(findings) == ["modifier-failed"]
+    assert "odd failed for m_to_artifact_over_all_time: ValueError: no" in findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("head", "message", "line"),
+    [
+        ("import tally_no_such_module\n", "No module named", 1),
+        ("x = 1 / 0\n", "ZeroDivisionError", 1),
+        ("def f():\n    raise SystemExit(3)\nf()\n", "SystemExit", 2),
+        ("import os\nos.environ['TALLY_NOT_SET']\n", "KeyError", 2),
+        ("def f(:\n", "not Python", 1),
+    ],
+)
+def test_an_error_in_the_module_is_a_finding_with_its_line(read, head, message, line):
+    metrics, findings = read(M.format(""), head=head)
+    assert metrics == [] and codes(findings) == ["registry-error"]
+    assert message in findings[0].message and findings[0].line == line
+
+
+def test_a_module_that_registers_nothing_is_told_and_so_is_one_that_cannot_be_read(tmp_path):
+    path = tmp_path / "r.py"
+    path.write_text("from metrics_tools.factory import timeseries_metrics\n")
+    assert codes(read_registry(path, tmp_path)[1]) == ["empty-registry"]
+    path.write_bytes(b"\xff\xfe\x00")
+    assert codes(read_registry(path, tmp_path)[1]) == ["registry-error"]
+
+
+def test_names_oso_has_and_we_do_not_are_told(read):
+    head = (
+        HEAD
+        + "from metrics_tools.utils.dates import nice\nfrom metrics_tools.models import constants\nconstants.unheard_of\n"
+    )
+    _, findings = read(M.format(""), head=head)
+    assert codes(findings) == ["unknown-import", "unknown-import"]
+    assert "metrics_tools.models.constants.unheard_of" in findings[1].message
+
+
+def test_queries_are_found_where_the_call_says(read, tmp_path):
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "sql" / "q.sql").write_text("select 2 as amount")
+    metrics, findings = read('"q": MetricQueryDef(ref="q.sql", over_all_time=True)', options='queries_dir="sql", ')
+    assert metrics[0].definition.sql == "select 2 as amount" and findings == []
+    (tmp_path / "sql" / "q.sql").write_bytes(b"\xff")
+    _, findings = read('"q": MetricQueryDef(ref="q.sql", over_all_time=True)', options='queries_dir="sql", ')
+    assert codes(findings) == ["missing-file"] and "cannot be read as text" in findings[0].message
