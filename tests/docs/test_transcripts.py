@@ -37,10 +37,15 @@ def commands(text: str) -> Iterator[Command]:
 
 
 def pattern(expected: str) -> re.Pattern[str]:
-    lines = [
-        r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in expected.split("\n")
-    ]
-    return re.compile("".join(lines) if expected else "")
+    return re.compile("".join(map(pattern_of_line, expected.split("\n"))) if expected else "")
+
+
+def pattern_of_line(line: str) -> str:
+    if line == "…":
+        return r"(?:.*\n)*?"
+    # Columns are as wide as their widest cell, which may be one that is elided.
+    words = [re.escape(word).replace("…", ".*") for word in re.split(" {2,}", line)]
+    return " {2,}".join(words) + r"\n"
 
 
 def execute(line: str, monkeypatch: pytest.MonkeyPatch) -> str:
