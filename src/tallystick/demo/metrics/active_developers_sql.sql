@@ -5,7 +5,6 @@
 -- sources = ["events"]
 -- entities = ["artifact", "project", "collection"]
 -- grains = ["week", "month", "year"]
--- rolling = [30]
 -- all_time = true
 -- ---
 -- Nobody is counted twice in a project, whichever of its repositories they work on, because the mapping is joined

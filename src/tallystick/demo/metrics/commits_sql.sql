@@ -5,7 +5,6 @@
 -- sources = ["events"]
 -- entities = ["artifact", "project", "collection"]
 -- grains = ["week", "month", "year"]
--- rolling = [30]
 -- all_time = true
 -- ---
 -- The query is written once, for the lowest entity and without saying which time. The macros put in the bucket or
