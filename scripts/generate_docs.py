@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+import definition_keys
 from tallystick.cli.commands import COMMANDS
 from tallystick.cli.main import app
 from tallystick.errors import TallystickError
@@ -44,9 +45,22 @@ def _section(path: str, command: Any) -> str:
     return f"## `{path}`\n\n```text\n{command.get_help(context).strip()}\n```\n"
 
 
+def definition_reference() -> str:
+    """Return the keys of every table of a definition file as one page."""
+    introduction = (
+        "# Definition files\n\nDefinitions are TOML in `tally.toml` and below `definitions/`, in any number of files. "
+        "They are strict: an unknown key is an error with the nearest known name. An SQL file below `metrics/` is a "
+        "metric, too; it takes the keys of one in a header between two lines of `-- ---`.\n"
+    )
+    return "\n".join([NOTICE, introduction, *definition_keys.lines()])
+
+
 def pages() -> Mapping[Path, str]:
     """Return every generated page by its path."""
-    return {ROOT / "docs/reference/commands.md": command_reference()}
+    return {
+        ROOT / "docs/reference/commands.md": command_reference(),
+        ROOT / "docs/reference/definitions.md": definition_reference(),
+    }
 
 
 def outdated(found: Mapping[Path, str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +17,8 @@ from tallystick.cli.progress import progress_bar
 from tallystick.cli.sparkline import sparkline
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tallystick.service.demo import Summary
 
 COLUMNS = ("metric", "of", "month", "value", "unit", "before", "change", "history")
@@ -58,10 +60,11 @@ def demo(
     if form is not Format.TABLE:
         write_rows([describe(summary) for summary in summaries], COLUMNS, form)
     else:
-        _write_summary(name, summaries)
+        _write_summary(title_of(name, summaries), summaries)
     for model in report.failed:
         note(f"error: {model.name}: {model.error}")
-    _note_end(f"{len(report.models)} models in {perf_counter() - started:.1f} s", folder)
+    for line in what_next(f"{len(report.models)} models in {perf_counter() - started:.1f} s", folder):
+        note(line)
     if report.failed or errors:
         raise typer.Exit(1)
 
@@ -80,9 +83,10 @@ def describe(summary: Summary) -> Row:
     }
 
 
-def _note_end(done: str, folder: Path) -> None:
+def what_next(done: str, folder: Path) -> Iterator[str]:
+    """Yield what was done and what to type next, line by line."""
     where = shlex.quote(str(folder))
-    note(f"Built {done}. The project is in {where}. Next, try:")
+    yield f"Built {done}. The project is in {where}. Next, try:"
     for line in (
         f"cd {where}",
         "tally list",
@@ -90,12 +94,16 @@ def _note_end(done: str, folder: Path) -> None:
         "tally query active_developers --grain year --entity collection --start 2024-01-01",
         "tally render active_developers --entity project --window 30 --dialect bigquery",
     ):
-        note(f"  {line}")
+        yield f"  {line}"
 
 
-def _write_summary(name: str, summaries: Sequence[Summary]) -> None:
+def title_of(name: str, summaries: Sequence[Summary]) -> str:
+    """Return what the summary is about."""
     months = {summary.bucket for summary in summaries if summary.bucket}
-    title = f"{name}, {max(months):%B %Y}: the latest month that is final" if months else name
+    return f"{name}, {max(months):%B %Y}: the latest month that is final" if months else name
+
+
+def _write_summary(title: str, summaries: Sequence[Summary]) -> None:
     if sys.stdout.isatty():
         _write_rich(title, summaries)
         return
@@ -113,8 +121,14 @@ def _texts(summary: Summary) -> dict[str, object]:
 
 
 def _write_rich(title: str, summaries: Sequence[Summary]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+
+    Console().print(summary_table(title, summaries))
+
+
+def summary_table(title: str, summaries: Sequence[Summary]) -> Table:
+    """Return the summary as it is shown on a terminal; good news is green, bad news red, by each metric's direction."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
@@ -126,7 +140,7 @@ def _write_rich(title: str, summaries: Sequence[Summary]) -> None:
         cells[2].stylize(_colour(summary))
         cells[3].stylize("cyan")
         table.add_row(*cells)
-    Console().print(table)
+    return table
 
 
 def _colour(summary: Summary) -> str:

@@ -33,7 +33,6 @@ from tallystick.definitions.metric import SqlQuery
 from tallystick.errors import CompileError
 from tallystick.sql.macro_calls import arguments_of, macro_of
 
-
 # Joined into an author's query, whose columns may be called anything else without becoming ambiguous.
 _MEMBER, _GROUP = "tally_member_id", "tally_group_id"
 

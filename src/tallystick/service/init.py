@@ -111,7 +111,7 @@ def _sample_rows() -> Iterator[str]:
         month, date = divmod(day, 30)
         for number in range(2 + (day * 7) % 5 - (day % 7 == 6)):
             order += 1
-            customer, store = (order * 37) % 23, (order * 11) % 4
+            customer, store = order * (order % 5 + 1) % 71, order * 11 % 4
             status = "cancelled" if order % 9 == 0 else "completed"
             amount = 12 + (order * 53) % 88 + store * 5
             moment = f"2025-{month + 4:02}-{date + 1:02} {8 + (number * 3) % 12:02}:{(order * 17) % 60:02}:00"

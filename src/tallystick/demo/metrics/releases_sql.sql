@@ -5,7 +5,6 @@
 -- sources = ["events"]
 -- entities = ["artifact", "project", "collection"]
 -- grains = ["week", "month", "year"]
--- rolling = [30]
 -- all_time = true
 -- ---
 -- See commits_sql.sql for what the macros do.

@@ -1,0 +1,197 @@
+"""What each key of a definition means: the words for docs/reference/definitions.md, checked against the readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tallystick.definitions.document import Document
+from tallystick.definitions.fields import Fields
+from tallystick.definitions.query_file import QueryFiles
+from tallystick.definitions.read_entity import read_entity
+from tallystick.definitions.read_metric import read_metric
+from tallystick.definitions.read_source import read_dimension, read_segment, read_source
+from tallystick.definitions.tally_toml import read_settings
+
+Keys = dict[str, str]
+"""A key, with its synonyms after a comma → what it means."""
+
+ABOUT: Keys = {
+    "friendly_name, display_name, label": "A name for people.",
+    "description": "What it means; the first line is shown in lists.",
+    "owner, owners": "Who answers for it: text or a list.",
+    "tags": "Words to group by.",
+    "unit": 'The unit of values, such as `"EUR"`.',
+    "direction": 'Which way is good: `"up"`, `"down"` or `"neutral"`.',
+    "bigger_is_better": "The same as a yes or no.",
+    "level": 'How much care it has had: `"gold"`, `"silver"` or `"bronze"`.',
+    "status": '`"draft"`, `"active"`, `"deprecated"` or `"archived"`.',
+    "deprecated": '`true` is `status = "deprecated"`.',
+    "verified": "Somebody has checked it.",
+}
+VIEWS: Keys = {
+    "grains, grain, time_aggregations": "Calendar grains: `5m`, `15m`, `hour`, `6h`, `day`, `week`, `month`, `quarter`, "
+    "`half`, `year`.",
+    "rolling": 'Rolling windows, sampled every day: days as numbers, or text such as `"12 weeks"`.',
+    "all_time, over_all_time": "`true` for one value over the whole history.",
+    "entities, entity, entity_types": "The kinds of things a value is computed for; `all` is everything.",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a definition file: where it is written, what it is, its keys, and the keys its reader knows."""
+
+    heading: str
+    text: str
+    keys: Keys
+    known: Callable[[], set[str]]
+
+
+def known_to(read: Callable[[Fields], object], *path: str) -> Callable[[], set[str]]:
+    """Return a function that runs a reader on an empty table and returns the keys it asked for."""
+
+    def run() -> set[str]:
+        fields = Fields(Document("", "", {}), path, {}, [])
+        read(fields)
+        return fields.known
+
+    return run
+
+
+_QUERIES = QueryFiles(Path("nowhere"))
+
+
+def _known_to_project() -> set[str]:
+    document = Document("", "", {"project": {}})
+    fields = Fields(document, (), document.data, [])
+    asked: set[str] = set()
+    original = Fields.refuse_unknown
+
+    def listen(self: Fields, *, within: str) -> None:
+        if within == "[project]":
+            asked.update(self.known)
+        original(self, within=within)
+
+    Fields.refuse_unknown = listen  # type: ignore[method-assign]
+    try:
+        read_settings(fields, "name")
+    finally:
+        Fields.refuse_unknown = original  # type: ignore[method-assign]
+    return asked
+
+
+TABLES = (
+    Table(
+        "`[project]` in `tally.toml`",
+        "What holds for the whole project. `[defaults]` beside it takes the keys `grains`, `rolling`, `all_time` and "
+        "`entities` for metrics that name none, and `[warehouse]` the keys `engine`, `path` and `schema`.",
+        {
+            "name": "The project's name; its folder's unless written.",
+            "description": "What it is about.",
+            "time_zone, timezone": "Where days start; UTC unless written.",
+            "week_start": '`"monday"` or `"sunday"`.',
+            "as_of": "A fixed clock: the moment that counts as now.",
+            "start": "Where history starts; the first row unless written.",
+            "dialect": "The SQL dialect definitions are written in; the warehouse's unless written.",
+            "lookback": "How many buckets before the last covered one a build computes again; 3 unless written.",
+            "compat": "A tool whose behaviour is repeated where it differs, such as `oso`.",
+        },
+        _known_to_project,
+    ),
+    Table(
+        "`[sources.NAME]`",
+        "Rows with roles. Exactly one of `table`, `sql`, `file` (or `from_expression`) says where they are.",
+        {
+            "table": "The name of a table or view.",
+            "sql": "A query; it may read other sources by name.",
+            "file": "A Parquet, CSV or JSON file, or an `.sql` file with a query.",
+            "from_expression": "A table or query in metric-hub's spelling.",
+            "time": "Column or expression of a row's time.",
+            "date": "`true` where a row is a whole day.",
+            "submission_date_column": "The same as `time` with `date = true` (metric-hub).",
+            "time_zone, timezone": "Where days start, if not where the project says.",
+            "partition": "The column rows are partitioned by.",
+            "settle": 'How long rows may arrive late: a bucket is final this long after its end. `"2 days"`, `"6h"`.',
+            "entities": "Which column holds the key of which entity; a list means columns named `<entity>_id`.",
+            "client_id_column": "The key of the entity `client` (metric-hub).",
+            "group_id_column": "The key of the entity `group` (metric-hub).",
+            "filters": "Named conditions that `where` may name.",
+            "columns": "Computed or described columns, see below.",
+            "dimensions": 'What values may be broken down by: names of columns, or `name = "sql"`.',
+            "warehouse": "Which warehouse it is in, where there are several.",
+        }
+        | ABOUT,
+        known_to(lambda fields: read_source(fields, _QUERIES), "sources", "x"),
+    ),
+    Table(
+        "`[entities.NAME]`",
+        "A kind of thing with a key, and what it rolls up to.",
+        {
+            "key": "The name of its key column in models and mappings; `<name>_id` unless written.",
+            "rolls_up_to": "The entity it belongs to, a list, or a table with a mapping for each.",
+            "through": "The source or table that maps keys to keys, or "
+            "`{ table = …, child = …, parent = …, valid_from = …, valid_to = … }`.",
+        }
+        | ABOUT,
+        known_to(read_entity, "entities", "x"),
+    ),
+    Table(
+        "`[metrics.NAME]`",
+        "A number. What it is follows from the keys: `expr` with a source is an aggregate, `expr` without one a formula "
+        "over metrics, `sql` or `ref` a whole query.",
+        {
+            "expr, expression, select_expression": "An SQL aggregate over the rows of the source, or a formula.",
+            "source, data_source": "The source whose rows are aggregated.",
+            "where": "A filter's name or an SQL condition; several in a list must all hold.",
+            "event": "An event: its source and condition.",
+            "aggregation": "Short for an expression: `sum`, `count`, `count_distinct`, `avg`, `min`, `max`, `median`, "
+            "`first`, `last`.",
+            "column": "The column of `aggregation`.",
+            "numerator": "Short for a formula, with `denominator`.",
+            "denominator": "The other side; the value is NULL where it is 0.",
+            "sql": "A whole query with macros.",
+            "ref": "A file with one, relative to `metrics/`.",
+            "sources": "The tables in a query that hold the key of the lowest entity.",
+            "vars": "Values a query reads as `@name`.",
+            "dialect": "The SQL dialect of this definition.",
+            "incremental": "`false` computes a query over its whole history each time.",
+            "cron": "How often a query's windows are sampled (OSO).",
+            "by": "Dimensions for which models are built, too.",
+            "intermediate, is_intermediate": "Built, but not listed among results.",
+            "enabled": "`false` leaves it out.",
+            "type": "metric-hub's shape of a value; accepted and of no consequence.",
+        }
+        | VIEWS
+        | ABOUT,
+        known_to(lambda fields: read_metric(fields, _QUERIES), "metrics", "x"),
+    ),
+    Table(
+        "`[events.NAME]`, `[segments.NAME]`, `[filters.NAME]`",
+        "A named condition on a source.",
+        {"source, data_source": "The source.", "where, sql, expr": "The condition."} | ABOUT,
+        known_to(lambda fields: read_segment(fields, "event"), "events", "x"),
+    ),
+    Table(
+        "`[dimensions.NAME]`",
+        "A named expression over the rows of a source.",
+        {"source, data_source": "The source.", "sql, expr, expression, select_expression": "The expression."} | ABOUT,
+        known_to(read_dimension, "dimensions", "x"),
+    ),
+)
+
+
+def lines() -> Iterator[str]:
+    """Yield the page; raise ValueError if the words and the readers do not agree."""
+    for table in TABLES:
+        written = {key for keys in table.keys for key in keys.split(", ")}
+        if difference := written ^ table.known():
+            raise ValueError(f"{table.heading}: {', '.join(sorted(difference))} in the reader or the words only")
+        yield f"## {table.heading}\n\n{table.text}\n"
+        yield "| key | meaning |\n|---|---|"
+        for keys, meaning in table.keys.items():
+            first, *others = (f"`{key}`" for key in keys.split(", "))
+            synonyms = f" (or {', '.join(others)})" if others else ""
+            yield f"| {first}{synonyms} | {meaning} |"
+        yield ""
