@@ -53,4 +53,6 @@ def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
 
 
 def _sums(stream: Stream) -> list[str]:
+    if stream.measure is not None:
+        return []
     return [part.name for part in components(stream.member) if part.merge is Merge.SUM and not part.is_count]
