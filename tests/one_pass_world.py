@@ -168,12 +168,12 @@ def _pairs(pairs: list[tuple[str, str]], left: str, right: str) -> pa.Table:
     return pa.Table.from_pylist([{left: a, right: b} for a, b in pairs], schema)
 
 
-def build_all(engine: DuckDBEngine, found: Project, end: datetime = END) -> None:
+def build_all(engine: DuckDBEngine, found: Project, end: datetime = END, since: datetime | None = None) -> None:
     """Build every family of a project."""
     grouped, rest = families(found, plan(found))
     assert not rest
     for family in grouped:
-        build_family(engine, found, family, end=end, now=NOW)
+        build_family(engine, found, family, end=end, now=NOW, since=since)
 
 
 def assert_as_direct(engine: DuckDBEngine, found: Project, end: datetime = END) -> None:

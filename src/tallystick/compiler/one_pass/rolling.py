@@ -40,6 +40,8 @@ def movements(
     join = "" if window.is_fixed else f" JOIN {work(calendar.TABLE)} AS d ON d.day = c.day"
     here = _between("c.day", within)
     there = _between(leave_day, within)
+    if window.is_fixed and within is not None:
+        there = _between("c.day", (within[0] - window.days, within[1] - window.days))
     if counted.additive is not None:
         cells = {cell.name: f"c.{cell.name}" for cell in layout.additive}
         turned = {cell.name: f"-c.{cell.name}" if cell.exact else f"NULL::{cell.stored}" for cell in layout.additive}
