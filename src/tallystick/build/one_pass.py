@@ -10,20 +10,20 @@ from tallystick.build import one_pass_state, relations, state
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.definition_hash import definition_hash
-from tallystick.compiler.one_pass import interning, measures, tables, views
+from tallystick.compiler.one_pass import append, interning, measures, tables, views
 from tallystick.compiler.one_pass.days import Days, create_days, day_of, number
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import Stream, gather, streams
 from tallystick.compiler.one_pass.layout import layout
 from tallystick.compiler.one_pass.measures import Measured
 from tallystick.compiler.one_pass.names import WORK, Schema, quoted, work
-from tallystick.compiler.one_pass.presence import packing
+from tallystick.compiler.one_pass.presence import Packing, packing
 from tallystick.compiler.one_pass.tables import Extent, Plan
 from tallystick.compiler.span import Span
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
-from tallystick.sql.calendar import Calendar, local_date
-from tallystick.sql.grain import Grain, Window
+from tallystick.sql.calendar import Calendar, local_date, start_of_day
+from tallystick.sql.grain import Grain
 
 CHANGE_POINTS = "change_points"
 DENSE = "dense"
@@ -66,24 +66,39 @@ def build_family(
     *,
     end: datetime,
     now: datetime,
+    since: datetime | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[BuiltState]:
     """Bring every model of a family up to `end` in one transaction; return their states. Raise EngineError.
 
-    What was built before is extended by its new days and the lookback; what cannot be extended is built anew.
+    What was built before is extended by its new days and the lookback, or by all days from `since` on (a
+    restatement); what cannot be extended is built anew.
     """
     job = Job(engine, project, family, Schema(engine.schema), end, now)
     try:
         with engine.transaction():
-            return _build(job, progress)
+            return _build(job, since, progress)
     finally:
         _drop_work(engine)
 
 
-def _build(job: Job, progress: Callable[[str], None] | None) -> list[BuiltState]:
+def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | None) -> list[BuiltState]:
     state.prepare(job.engine)
     one_pass_state.prepare(job.engine)
-    _create(job, job.family.members)
+    is_current = _has_current_memberships(job)
+    groups: dict[int, list[tuple[Member, Stored]]] = {}
+    anew: list[Member] = []
+    for member in job.family.members:
+        stored = one_pass_state.read(job.engine).get(member.prefix)
+        day = None if stored is None or not is_current else reread_from(job, member, stored, since)
+        if stored is None or day is None:
+            anew.append(member)
+        else:
+            groups.setdefault(day, []).append((member, stored))
+    for day, found in groups.items():
+        anew += extend(job, found, day)
+    if anew:
+        _create(job, anew)
     states: list[BuiltState] = []
     for member in job.family.members:
         states += publish(job, member)
@@ -92,44 +107,70 @@ def _build(job: Job, progress: Callable[[str], None] | None) -> list[BuiltState]
     return states
 
 
+def _has_current_memberships(job: Job) -> bool:
+    """Tell whether entities have the members they were counted with; bring the pairs up to date where not."""
+    if not has_dictionaries(job.engine, job.family):
+        return True
+    mark = membership_mark(job)
+    if mark == one_pass_state.families(job.engine).get(job.family.prefix):
+        return True
+    one_pass_state.write_family(job.engine, job.family, mark)
+    query = interning.membership_changed(job.family, job.project, job.schema)
+    if not job.engine.run(query).to_pylist()[0]["changed"]:
+        return True
+    execute(job.engine, interning.pair_again(job.family, job.project, job.schema))
+    return False
+
+
 def _create(job: Job, members: Sequence[Member]) -> None:
     """Build metrics from nothing."""
-    engine, family, schema = job.engine, job.family, job.schema
+    engine, family = job.engine, job.family
     found = streams(members)
-    execute(engine, gather(family, job.project, found, Span(None, job.end, job.calendar)))
-    facts = {stream.table: measure(engine, stream) for stream in found}
-    fresh = not has_dictionaries(engine, family)
-    if fresh:
-        execute(engine, interning.dictionaries(family, job.project, schema, found[0]))
-    execute(engine, interning.intern_base(family, schema, found))
-    execute(engine, interning.intern_entities(family, job.project, schema))
-    if fresh:
-        one_pass_state.write_family(engine, family, membership_mark(job))
+    facts = read_source(job, found, Span(None, job.end, job.calendar))
     firsts = [f.first for f in facts.values() if f.first is not None]
-    first = min(firsts, default=job.last)
-    grains = {grain for member in members for grain in member.grains}
-    windows = {window for member in members for window in member.windows}
-    write_days(job, first, grains, windows)
-    settled = job.last + 1 - job.project.settings.lookback
-    extent = Extent(first, job.last, settled, job.start)
+    extent = Extent(min(firsts, default=job.last), job.last, settled(job), job.start)
+    write_days(job, extent.first, members)
     for member in members:
         mine = tuple(stream for stream in found if stream.member is member)
-        _create_member(job, member, mine, {s.table: facts[s.table] for s in mine}, extent)
+        for name in sorted(engine.tables()):
+            if name.startswith(f"{member.prefix}_"):
+                relations.drop(engine, name)
+        plan = _plan(job, member, mine, facts, extent)
+        execute(engine, tables.create_tables(plan, mine))
+        sizes = {name: f.magnitude for stream in mine for name, f in facts[stream.table].facts.items()}
+        write_stored(job, plan, family, sizes)
 
 
-def _create_member(
-    job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, Measured], extent: Extent
-) -> None:
+def read_source(job: Job, found: Sequence[Stream], span: Span) -> dict[str, Measured]:
+    """Gather streams, measure them, and intern their base keys and entities."""
     engine, family, schema = job.engine, job.family, job.schema
-    for name in sorted(engine.tables()):
-        if name.startswith(f"{member.prefix}_"):
-            relations.drop(engine, name)
-    merged = {name: found for stream in mine for name, found in facts[stream.table].facts.items()}
+    execute(engine, gather(family, job.project, found, span))
+    facts = {stream.table: measure(engine, stream) for stream in found}
+    if not has_dictionaries(engine, family):
+        execute(engine, interning.dictionaries(family, job.project, schema, found[0]))
+        one_pass_state.write_family(engine, family, membership_mark(job))
+    execute(engine, interning.intern_base(family, schema, found))
+    execute(engine, interning.intern_entities(family, job.project, schema))
+    return facts
+
+
+def settled(job: Job) -> int:
+    """Return the first day the next build reads again: the lookback, and a day that has not ended."""
+    whole = start_of_day(day_of(job.last + 1), job.calendar) <= job.end
+    return min(job.last + 1 - job.project.settings.lookback, job.last + 1 if whole else job.last)
+
+
+def _plan(
+    job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, Measured], extent: Extent
+) -> Plan:
+    """Decide how a metric is stored, and number its keys."""
+    engine = job.engine
     types: dict[str, str] = {}
     for stream in mine:
         types |= dict(engine.columns(work(stream.table)))
-    stored = layout(member, types, merged)
+    stored = layout(member, types, {n: f for stream in mine for n, f in facts[stream.table].facts.items()})
     raw: set[str] = set()
+    packings: dict[str, Packing] = {}
     for stream in mine:
         if stream.measure is None:
             continue
@@ -137,32 +178,70 @@ def _create_member(
         if keys is not None and keys[0] >= 0 and not tables.keeps_missing(stored, stream.measure.name):
             raw.add(stream.measure.name)
         else:
-            execute(engine, interning.intern_keys(family, schema, stream, create=True))
-    packings = {
-        stream.measure.name: packing(
-            extent.first, extent.last, max_uid(job, stream, facts[stream.table], raw), max_eid(job)
-        )
-        for stream in mine
-        if stream.measure is not None
-    }
-    plan = Plan(family, member, stored, schema, extent, packings, frozenset(raw))
-    execute(engine, tables.create_tables(plan, mine))
-    one_pass_state.write(
-        engine,
-        Stored(
-            prefix=member.prefix,
-            family=family.prefix,
-            metric=member.metric,
-            layout=stored,
-            models=tuple(sorted(model.name for model in member.models)),
-            first=extent.first,
-            last=extent.last,
-            settled=extent.settled,
-            end=job.end,
-            magnitudes={name: found.magnitude for name, found in merged.items()},
-            raw_keys=tuple(sorted(raw)),
-        ),
+            execute(engine, interning.intern_keys(job.family, job.schema, stream, create=True))
+        top = max_uid(job, stream, facts[stream.table], raw)
+        packings[stream.measure.name] = packing(extent.first, extent.last, top, max_eid(job))
+    return Plan(job.family, member, stored, job.schema, extent, packings, frozenset(raw))
+
+
+def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float]) -> None:
+    """Write the state of a metric whose tables were just written."""
+    stored = Stored(
+        prefix=plan.member.prefix,
+        family=family.prefix,
+        metric=plan.member.metric,
+        layout=plan.layout,
+        models=tuple(sorted(model.name for model in plan.member.models)),
+        first=plan.extent.first,
+        last=plan.extent.last,
+        settled=plan.extent.settled,
+        end=job.end,
+        magnitudes=sizes,
+        raw_keys=tuple(sorted(plan.raw_keys)),
     )
+    one_pass_state.write(job.engine, stored)
+
+
+# -- extending --------------------------------------------------------------------------------------------------------
+
+
+def reread_from(job: Job, member: Member, stored: Stored, since: datetime | None) -> int | None:
+    """Return the first day that must be read again, None where the metric has to be built anew."""
+    if job.end < stored.end or stored.models != tuple(sorted(model.name for model in member.models)):
+        return None
+    if since is None:
+        return stored.settled
+    day = number(local_date(since, job.calendar))
+    if day < stored.settled and stored.layout.distinct:
+        # Where each key was seen is known for the days that may be read again only.
+        return None
+    return min(day, stored.settled)
+
+
+def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> list[Member]:
+    """Extend metrics by the days from `since` on; return those whose new rows do not fit their storage."""
+    begin = start_of_day(day_of(since), job.calendar)
+    found = streams([member for member, _ in members])
+    facts = read_source(job, found, Span(begin, job.end, job.calendar))
+    write_days(job, append.reread_from(since, [w for m, _ in members for w in m.windows]), [m for m, _ in members])
+    unfit: list[Member] = []
+    for member, stored in members:
+        mine = tuple(stream for stream in found if stream.member is member)
+        if not all(measures.fits(stored.layout, s, facts[s.table], stored.magnitudes, stored.raw_keys) for s in mine):
+            unfit.append(member)
+            continue
+        for stream in mine:
+            if stream.measure is not None and stream.measure.name not in stored.raw_keys:
+                execute(job.engine, interning.intern_keys(job.family, job.schema, stream, create=False))
+        firsts = [f.first for s in mine if (f := facts[s.table]).first is not None]
+        first = min([stored.first, *(day for day in firsts if day is not None)])
+        extent = Extent(first, job.last, max(settled(job), since), job.start)
+        plan = Plan(job.family, member, stored.layout, job.schema, extent, {}, frozenset(stored.raw_keys))
+        execute(job.engine, append.append(plan, mine, since))
+        sizes = {n: f.magnitude for s in mine for n, f in facts[s.table].facts.items()}
+        sizes = {name: size + stored.magnitudes.get(name, 0) for name, size in sizes.items()}
+        write_stored(job, plan, job.family, sizes)
+    return unfit
 
 
 def publish(job: Job, member: Member) -> list[BuiltState]:
@@ -192,11 +271,11 @@ def publish(job: Job, member: Member) -> list[BuiltState]:
     return found
 
 
-def write_days(job: Job, first: int, grains: set[Grain], windows: set[Window]) -> None:
+def write_days(job: Job, first: int, members: Sequence[Member]) -> None:
     """Write the working calendar from a first day to the end of the build."""
-    ordered = sorted(windows)
-    statement = create_days(Days(job.calendar), first, job.last, [g for g in Grain if g in grains], ordered)
-    job.engine.execute(statement)
+    grains = {grain for member in members for grain in member.grains}
+    windows = sorted({window for member in members for window in member.windows})
+    job.engine.execute(create_days(Days(job.calendar), first, job.last, [g for g in Grain if g in grains], windows))
 
 
 def measure(engine: Engine, stream: Stream) -> Measured:
@@ -238,8 +317,6 @@ def execute(engine: Engine, statements: Sequence[str]) -> None:
 
 
 def _midnight(job: Job, day: int) -> datetime:
-    from tallystick.sql.calendar import start_of_day
-
     return start_of_day(day_of(day), job.calendar)
 
 

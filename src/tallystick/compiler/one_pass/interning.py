@@ -96,6 +96,16 @@ def intern_entities(family: Family, project: Project, schema: Schema) -> list[st
     return found
 
 
+def pair_again(family: Family, project: Project, schema: Schema) -> list[str]:
+    """Return the statements that pair every base key with the entities it now belongs to."""
+    base = schema.table(base_table(family))
+    return [
+        create_work(NEW_BASE, f"SELECT * FROM {base}"),
+        f"DELETE FROM {schema.table(closure_table(family))}",
+        *intern_entities(family, project, schema),
+    ]
+
+
 def intern_keys(family: Family, schema: Schema, stream: Stream, *, create: bool) -> list[str]:
     """Return the statements that number the keys of a distinct count not met before; 0 stands for a missing key."""
     table, gathered = schema.table(keys_table(family, stream)), work(stream.table)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
-from tallystick.compiler.one_pass.layout import Facts, components
+from tallystick.compiler.one_pass.layout import MAX_EXACT_DOUBLE, MAX_INTEGER, Facts, Layout, components
 from tallystick.compiler.one_pass.names import quoted, work
 from tallystick.sql.expression import Merge
 
@@ -52,5 +52,28 @@ def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
     return Measured(row["first"], row["last"], facts)
 
 
+def fits(
+    layout: Layout, stream: Stream, found: Measured, magnitudes: Mapping[str, float], raw_keys: Sequence[str]
+) -> bool:
+    """Tell whether newly gathered rows keep everything a layout was built on."""
+    if stream.measure is not None:
+        name = stream.measure.name
+        if found.facts[name].has_null and layout.exists == name:
+            return False
+        return name not in raw_keys or found.first is None or (found.keys is None or found.keys[0] >= 0)
+    return all(_sum_fits(layout, name, facts, magnitudes.get(name, 0.0)) for name, facts in found.facts.items())
+
+
+def _sum_fits(layout: Layout, name: str, facts: Facts, before: float) -> bool:
+    cell = next(cell for cell in layout.additive if cell.name == name)
+    if facts.has_null and name not in layout.nullable and cell.exact:
+        return False
+    if cell.shown in _FLOATS and cell.stored == "BIGINT":
+        return facts.is_whole and before + facts.magnitude < MAX_EXACT_DOUBLE
+    return cell.stored != "BIGINT" or before + facts.magnitude < MAX_INTEGER
+
+
 def _sums(stream: Stream) -> list[str]:
+    if stream.measure is not None:
+        return []
     return [part.name for part in components(stream.member) if part.merge is Merge.SUM and not part.is_count]

@@ -40,6 +40,8 @@ def movements(
     join = "" if window.is_fixed else f" JOIN {work(calendar.TABLE)} AS d ON d.day = c.day"
     here = _between("c.day", within)
     there = _between(leave_day, within)
+    if window.is_fixed and within is not None:
+        there = _between("c.day", (within[0] - window.days, within[1] - window.days))
     if counted.additive is not None:
         cells = {cell.name: f"c.{cell.name}" for cell in layout.additive}
         turned = {cell.name: f"-c.{cell.name}" if cell.exact else f"NULL::{cell.stored}" for cell in layout.additive}
@@ -65,14 +67,14 @@ def sweep(layout: Layout, arms: Sequence[Arm], first: int, last: int) -> str:
     """
     moved = stacked(layout, [_packed(arm, first) for arm in arms])
     sums = ", ".join(f"sum({c.name}) OVER (ROWS UNBOUNDED PRECEDING) AS {c.name}" for c in layout.cells)
-    run = f"SELECT k, lead(k, 1, -1) OVER () AS n, {sums} FROM (SELECT * FROM ({moved}) AS m ORDER BY k) AS o"
+    run = f"SELECT k, lead(k, 1, -1) OVER () AS next_k, {sums} FROM (SELECT * FROM ({moved}) AS m ORDER BY k) AS o"
     mask = 2**DAY_BITS - 1
-    day, following = f"((k & {mask})::INTEGER + ({first}))", f"((n & {mask})::INTEGER + ({first}))"
-    stays = f"n >> {DAY_BITS} = k >> {DAY_BITS} AND {following} <= {last}"
+    day, following = f"((k & {mask})::INTEGER + ({first}))", f"((next_k & {mask})::INTEGER + ({first}))"
+    stays = f"next_k >> {DAY_BITS} = k >> {DAY_BITS} AND {following} <= {last}"
     cells = ", ".join(f"{cell.name}::{cell.stored} AS {cell.name}" for cell in layout.cells)
     return (
         f"SELECT (k >> {DAY_BITS})::INTEGER AS eid, {day} AS day, CASE WHEN {stays} THEN {following} ELSE {OPEN} END "
-        f"AS nxt, {cells} FROM ({run}) AS r WHERE k <> n AND {layout.exists} > 0 AND {day} <= {last}"
+        f"AS nxt, {cells} FROM ({run}) AS r WHERE k <> next_k AND {layout.exists} > 0 AND {day} <= {last}"
     )
 
 

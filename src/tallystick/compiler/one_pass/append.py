@@ -1,0 +1,260 @@
+"""Extending stored metrics by days read again or for the first time, at a cost that follows those days alone.
+
+Everything from day `since` on is counted anew; what changed against the stored counters is carried into calendar
+buckets and totals as differences, and into windows as movements on top of the values of the day before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from tallystick.compiler.one_pass import days as calendar
+from tallystick.compiler.one_pass.counters import Arm, merge, merged
+from tallystick.compiler.one_pass.gather import DAY, Stream
+from tallystick.compiler.one_pass.layout import NONE_AFTER, NONE_BEFORE, OPEN, Layout
+from tallystick.compiler.one_pass.names import create_work, work
+from tallystick.compiler.one_pass.presence import ever, flag_columns, flags, in_grain, leaves
+from tallystick.compiler.one_pass.rolling import Counted, frames, movements
+from tallystick.compiler.one_pass.tables import (
+    Flag,
+    Plan,
+    arms_of,
+    count_days,
+    counted_table,
+    flags_table,
+    presence_rows,
+    uid_of,
+)
+from tallystick.sql.expression import Merge
+from tallystick.sql.grain import Window
+
+LONGEST_BUCKET = 366
+
+
+def reread_from(since: int, windows: Sequence[Window]) -> int:
+    """Return the first day the working calendar needs when days from `since` on are read again."""
+    return since - max([LONGEST_BUCKET, *(window.days for window in windows)]) - 1
+
+
+def append(plan: Plan, streams: Sequence[Stream], since: int) -> list[str]:
+    """Return the statements that bring a metric's tables up to date from its gathered streams, in order."""
+    layout, schema = plan.layout, plan.schema
+    found = [create_work(_old(plan, "days"), f"SELECT * FROM {schema.table(layout.days)} WHERE day >= {since}")]
+    for stream in streams:
+        if stream.measure is None:
+            found.append(create_work(counted_table(plan.member), count_days(plan, stream)))
+        else:
+            found += _presences(plan, stream, since)
+    new = Counted(
+        work(counted_table(plan.member)) if layout.additive else None,
+        {key: work(flags_table(plan.member, key)) for key in layout.keys},
+    )
+    found += _replace_days(plan, new, since)
+    old = Counted(
+        work(_old(plan, "days")) if layout.additive else None, {key: work(_old(plan, key)) for key in layout.keys}
+    )
+    found += _carry(plan, new, old, since)
+    for window in plan.member.windows:
+        found += _extend(plan, window, new, since)
+    return found
+
+
+# -- presence ---------------------------------------------------------------------------------------------------------
+
+
+def _presences(plan: Plan, stream: Stream, since: int) -> list[str]:
+    """Count the flags of keys seen from `since` on, before and after they were read again, and keep both."""
+    assert stream.measure is not None  # noqa: S101 - the caller looks for distinct counts
+    key, layout, member = stream.measure.name, plan.layout, plan.member
+    seen = plan.schema.table(layout.seen(key))
+    fresh, before, past = (_work(plan, key, part) for part in ("fresh", "before", "past"))
+    cells = layout.of_key(key)
+    columns = flag_columns(cells, member.grains, member.windows, plan.extent.start)
+    fewer = flag_columns(cells, member.grains, (), plan.extent.start)
+    rows = f"SELECT DISTINCT c.eid AS eid, ({uid_of(plan, stream)})::BIGINT AS uid, g.{DAY} AS day FROM {presence_rows(plan, stream)}"
+    active = f"SELECT eid, uid FROM {work(fresh)} UNION SELECT eid, uid FROM {work(past)}"
+    last = (
+        f"SELECT s.eid AS eid, s.uid AS uid, max(s.day) AS day FROM {seen} AS s SEMI JOIN ({active}) AS a "
+        f"ON a.eid = s.eid AND a.uid = s.uid WHERE s.day < {since} GROUP BY s.eid, s.uid"
+    )
+    found = [
+        create_work(fresh, rows),
+        create_work(past, f"SELECT eid, uid, day FROM {seen} WHERE day >= {since}"),
+        create_work(before, last),
+        flags(flags_table(member, key), _around(fresh, before), columns, f"f.day >= {since}"),
+        flags(_old(plan, key), _around(past, before), fewer, f"f.day >= {since}"),
+        f"DELETE FROM {seen} WHERE day >= {since}",
+        f"INSERT INTO {seen} SELECT eid, uid, day FROM {work(fresh)}",
+    ]
+    return [*found, *_leaving(plan, key, since)] if member.windows else found
+
+
+def _around(rows: str, before: str) -> str:
+    """Return presences with the days before and after, over those read and the last ones before them."""
+    order = "PARTITION BY eid, uid ORDER BY day"
+    return (
+        f"SELECT eid, uid, day, lag(day, 1, {NONE_BEFORE}) OVER ({order}) AS before, "
+        f"lead(day, 1, {NONE_AFTER}) OVER ({order}) AS after "
+        f"FROM (SELECT eid, uid, day FROM {work(rows)} UNION ALL SELECT eid, uid, day FROM {work(before)}) AS p"
+    )
+
+
+def _leaving(plan: Plan, key: str, since: int) -> list[str]:
+    """Take back departures of keys that were seen again after all, and note those of the days just read."""
+    layout, windows = plan.layout, plan.member.windows
+    log = plan.schema.table(layout.leaving(key))
+    fresh, before, past = (work(_work(plan, key, part)) for part in ("fresh", "before", "past"))
+    cells = layout.of_key(key)
+    missing = any(cell.counts_missing for cell in cells)
+    columns = [leaves(cell, window) for cell in cells for window in windows]
+    changes: list[str] = []
+    for cell in cells:
+        test = "" if cell.counts_missing or not missing else " FILTER (WHERE uid <> 0)"
+        for window in windows:
+            leave = calendar.leave(window, "b.day", "d")
+            moved = f"(was < {leave})::BIGINT - (is_now < {leave})::BIGINT"
+            changes.append(f"coalesce(sum({moved}){test}, 0)::BIGINT AS {leaves(cell, window)}")
+    some = " OR ".join(f"{column} <> 0" for column in columns)
+    next_seen = (
+        f"SELECT b.eid, b.uid, b.day, coalesce(p.day, {NONE_AFTER}) AS was, coalesce(f.day, {NONE_AFTER}) AS is_now "
+        f"FROM {before} AS b "
+        f"LEFT JOIN (SELECT eid, uid, min(day) AS day FROM {past} GROUP BY eid, uid) AS p "
+        "ON p.eid = b.eid AND p.uid = b.uid "
+        f"LEFT JOIN (SELECT eid, uid, min(day) AS day FROM {fresh} GROUP BY eid, uid) AS f "
+        "ON f.eid = b.eid AND f.uid = b.uid"
+    )
+    adjusted = (
+        f"SELECT b.eid AS eid, b.day AS day, {', '.join(changes)} FROM ({next_seen}) AS b "
+        f"JOIN {work(calendar.TABLE)} AS d ON d.day = b.day WHERE was <> is_now GROUP BY b.eid, b.day"
+    )
+    named = ", ".join(["eid", "day", *columns])
+    longest = max(window.days for window in windows)
+    return [
+        f"DELETE FROM {log} WHERE day >= {since} OR day < {plan.extent.settled - longest - 1}",
+        f"INSERT INTO {log} SELECT {named} FROM {work(flags_table(plan.member, key))} WHERE {some}",
+        f"INSERT INTO {log} SELECT {named} FROM ({adjusted}) AS a WHERE {some}",
+    ]
+
+
+# -- days, buckets and totals -----------------------------------------------------------------------------------------
+
+
+def _replace_days(plan: Plan, new: Counted, since: int) -> list[str]:
+    table = plan.schema.table(plan.layout.days)
+    arms = arms_of(plan, new, ["c.eid AS eid", "c.day AS day"], lambda cell: cell.name)
+    columns = ", ".join(["eid", "day", *(cell.name for cell in plan.layout.cells)])
+    rows = merged(plan.layout, arms, ["eid", "day"])
+    return [
+        f"DELETE FROM {table} WHERE day >= {since}",
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({rows}) AS r ORDER BY eid, day",
+    ]
+
+
+def _carry(plan: Plan, new: Counted, old: Counted, since: int) -> list[str]:
+    """Carry what changed into every calendar grain and the total."""
+    found: list[str] = []
+    start = plan.extent.start
+    day = f" JOIN {work(calendar.TABLE)} AS d ON d.day = c.day"
+    here = "" if start is None else f" WHERE c.day >= {start}"
+    for grain in plan.member.grains:
+        bucket = f"d.{calendar.bucket_column(grain)}"
+        keys = ["c.eid AS eid", f"{bucket} AS bucket"]
+        flag = partial(in_grain, grain=grain)
+        recent = f"c.day >= (SELECT min(b_{grain.value}) FROM {work(calendar.TABLE)} WHERE day >= {since})"
+        again = f"{day} WHERE {recent}" + ("" if start is None else f" AND c.day >= {start}")
+        found += _merge_into(plan, plan.layout.grain(grain), new, old, keys, flag, f"{day}{here}", again)
+    if plan.member.has_all_time:
+        found += _merge_into(plan, plan.layout.all_time, new, old, ["c.eid AS eid"], ever, "", "")
+    return found
+
+
+def _merge_into(  # noqa: PLR0913 - the two sides, and how their rows become buckets
+    plan: Plan, table: str, new: Counted, old: Counted, keys: list[str], flag: Flag, tail: str, again: str
+) -> list[str]:
+    """Add differences of exact cells to a table's rows, and merge other cells once more from days."""
+    layout = plan.layout
+    names = [key.rsplit(" AS ", 1)[1] for key in keys]
+    plus = arms_of(plan, new, keys, flag, tail)
+    minus = [Arm(a.rows, a.keys, _negated(layout, a)) for a in arms_of(plan, old, keys, flag, tail)]
+    changed = " OR ".join(f"{cell.name} <> 0" for cell in layout.cells if cell.exact)
+    differences = merged(layout, [*plus, *minus], names)
+    if layout.is_exact:
+        differences = f"SELECT * FROM ({differences}) AS m WHERE {changed}"
+    stored, delta = plan.schema.table(table), work(_work(plan, table, "delta"))
+    on = " AND ".join(f"t.{name} = m.{name}" for name in names)
+    statements = [create_work(_work(plan, table, "delta"), differences)]
+    again_join = ""
+    if not layout.is_exact:
+        loose = [cell for cell in layout.cells if not cell.exact]
+        cells = ", ".join(f"{merge(cell, f'c.{cell.name}')} AS {cell.name}" for cell in loose)
+        touched = f"SEMI JOIN {delta} AS x ON x.eid = c.eid"
+        rows = f"SELECT {', '.join(keys)}, {cells} FROM {plan.schema.table(layout.days)} AS c {touched}{again} GROUP BY ALL"
+        statements.append(create_work(_work(plan, table, "again"), rows))
+        same = " AND ".join(f"r.{name} = m.{name}" for name in names)
+        again_join = f" LEFT JOIN {work(_work(plan, table, 'again'))} AS r ON {same}"
+    sums = ", ".join(
+        f"(coalesce(t.{c.name}, 0) + m.{c.name})::{c.stored} AS {c.name}" if c.exact else f"r.{c.name} AS {c.name}"
+        for c in layout.cells
+    )
+    heads = ", ".join(f"m.{name} AS {name}" for name in names)
+    columns = ", ".join([*names, *(cell.name for cell in layout.cells)])
+    updated = f"SELECT {heads}, {sums} FROM {delta} AS m LEFT JOIN {stored} AS t ON {on}{again_join}"
+    return [
+        *statements,
+        create_work(_work(plan, table, "updated"), updated),
+        f"DELETE FROM {stored} AS t USING {delta} AS m WHERE {on}",
+        f"INSERT INTO {stored} ({columns}) SELECT {columns} FROM {work(_work(plan, table, 'updated'))} "
+        f"WHERE {layout.exists} > 0",
+    ]
+
+
+def _negated(layout: Layout, arm: Arm) -> dict[str, str]:
+    exact = {cell.name for cell in layout.cells if cell.exact and cell.merge is Merge.SUM}
+    return {name: f"-({sql})" for name, sql in arm.cells.items() if name in exact}
+
+
+# -- windows ----------------------------------------------------------------------------------------------------------
+
+
+def _extend(plan: Plan, window: Window, new: Counted, since: int) -> list[str]:
+    """Continue the change points of a window from the values of the day before `since`."""
+    layout, schema, last = plan.layout, plan.schema, plan.extent.last
+    table = schema.table(layout.rolling(window))
+    part = layout.rolling(window)
+    before, moved, points = (_work(plan, part, name) for name in ("before", "moved", "points"))
+    days = Counted(schema.table(layout.days) if layout.additive else None, new.flags)
+    leaving = {key: schema.table(layout.leaving(key)) for key in layout.keys}
+    arms = movements(layout, window, days, leaving, within=(since, last))
+    keys = ["c.eid AS eid", "c.day AS day"]
+    touched = f"SEMI JOIN {work(moved)} AS x ON x.eid = c.eid"
+    exact = {cell.name: f"c.{cell.name}" for cell in layout.cells if cell.exact}
+    context = [Arm(f"{work(moved)} AS c", keys, {cell.name: f"c.{cell.name}" for cell in layout.cells})]
+    context.append(Arm(f"{work(before)} AS c {touched}", ["c.eid AS eid", f"{since - 1} AS day"], exact))
+    if not layout.is_exact:
+        loose = {cell.name: f"c.{cell.name}" for cell in layout.additive if not cell.exact}
+        recent = f"c.day >= {since - window.days - 1} AND c.day < {since}"
+        context.append(Arm(f"{schema.table(layout.days)} AS c {touched} WHERE {recent}", keys, loose))
+    every = f"SELECT * FROM ({frames(layout, window, context, last)}) AS f WHERE day >= {since}"
+    columns = ", ".join(["eid", "day", "nxt", *(cell.name for cell in layout.cells)])
+    kept = ", ".join(["b.eid", "b.day", f"coalesce(p.day, {OPEN})", *(f"b.{cell.name}" for cell in layout.cells)])
+    changed = f"(nxt <> {OPEN} OR eid IN (SELECT eid FROM {work(points)}))"
+    return [
+        create_work(before, f"SELECT * FROM {table} WHERE day < {since} AND nxt >= {since}"),
+        create_work(moved, merged(layout, arms, ["eid", "day"])),
+        create_work(points, every),
+        f"DELETE FROM {table} WHERE day >= {since} OR (nxt >= {since} AND {changed})",
+        f"INSERT INTO {table} ({columns}) SELECT {kept} FROM {work(before)} AS b "
+        f"LEFT JOIN (SELECT eid, min(day) AS day FROM {work(points)} GROUP BY eid) AS p ON p.eid = b.eid "
+        f"WHERE b.nxt <> {OPEN} OR p.day IS NOT NULL",
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {work(points)} WHERE {layout.exists} > 0 "
+        "ORDER BY eid, day",
+    ]
+
+
+def _work(plan: Plan, name: str, part: str) -> str:
+    return f"{plan.member.prefix}_{name}_{part}" if not name.startswith(plan.member.prefix) else f"{name}_{part}"
+
+
+def _old(plan: Plan, name: str) -> str:
+    return _work(plan, name, "old")
