@@ -194,9 +194,7 @@ def direct(engine: DuckDBEngine, found: Project, model: Model, end: datetime) ->
 def _keyed(engine: DuckDBEngine, sql: str, model: Model) -> dict[tuple[Any, ...], Any]:
     width = 1 + model.has_entity + len(model.by)
     rows = [{name: value for name, value in row.items() if name != N} for row in engine.run(sql).to_pylist()]
-    found = {
-        (*list(row.values())[:width], name): _number(row[name]) for row in rows for name in list(row)[width:]
-    }
+    found = {(*list(row.values())[:width], name): _number(row[name]) for row in rows for name in list(row)[width:]}
     assert len({key[:-1] for key in found}) == len(rows), f"{model.name} has a row twice"
     return found
 

@@ -128,7 +128,8 @@ def test_restatement_finds_changes_of_any_age(engine, name, world, views, data):
     found = project([name], Calendar(), views, lookback=0)
     since = BEGIN + timedelta(days=data.draw(st.integers(0, DAYS)))
     there = [
-        row["time"] is None or row["time"] < since.replace(tzinfo=None) or data.draw(st.booleans()) for row in world.rows
+        row["time"] is None or row["time"] < since.replace(tzinfo=None) or data.draw(st.booleans())
+        for row in world.rows
     ]
     fill(engine, without(world, there))
     build_all(engine, found)

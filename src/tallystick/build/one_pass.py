@@ -160,9 +160,7 @@ def settled(job: Job) -> int:
     return min(job.last + 1 - job.project.settings.lookback, job.last + 1 if whole else job.last)
 
 
-def _plan(
-    job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, Measured], extent: Extent
-) -> Plan:
+def _plan(job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, Measured], extent: Extent) -> Plan:
     """Decide how a metric is stored, and number its keys."""
     engine = job.engine
     types: dict[str, str] = {}

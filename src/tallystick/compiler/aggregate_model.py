@@ -67,8 +67,8 @@ class Input:
         """Return the entity and breakdown columns of a row, named as in the model."""
         found: list[exp.Expr] = []
         if self.key is not None:
-            found.append(self.entity_id().as_(self.key))
-        found += [self.scope.dimension(name).as_(name) for name in self.model.by]
+            found.append(self.entity_id().as_(self.key, copy=False))
+        found += [self.scope.dimension(name).as_(name, copy=False) for name in self.model.by]
         return found
 
     def entity_id(self) -> exp.Expr:
@@ -107,7 +107,7 @@ def aggregate_model(source: Input, project: Project, span: Span) -> exp.Select:
 
 def _finish(source: Input, rows: exp.Select, bucket: exp.Expr) -> exp.Select:
     """Group rows by bucket, entity and dimensions, and compute the value straight from them."""
-    head = [bucket.as_(BUCKET), *source.columns()]
+    head = [bucket.as_(BUCKET, copy=False), *source.columns()]
     if source.expression.kind is MeasureClass.SEMI_ADDITIVE:
         return _balances(source, rows, head)
     values = {measure.name: source.scope.bind(measure.aggregate) for measure in source.expression.measures}
@@ -119,13 +119,14 @@ def _finish(source: Input, rows: exp.Select, bucket: exp.Expr) -> exp.Select:
 
 def outputs(expression: MetricExpression, values: dict[str, exp.Expr], n: exp.Expr) -> list[exp.Expr]:
     """Return value, numerator and denominator where the value is a quotient, and n, from measures and components."""
-    found = [substitute(expression.combine, values).as_(VALUE)]
+    found = [substitute(expression.combine, values).as_(VALUE, copy=False)]
     ratio = expression.ratio()
     if ratio is not None:
         found += [
-            substitute(side, values).as_(name) for side, name in zip(ratio, (NUMERATOR, DENOMINATOR), strict=True)
+            substitute(side, values).as_(name, copy=False)
+            for side, name in zip(ratio, (NUMERATOR, DENOMINATOR), strict=True)
         ]
-    return [*found, n.as_(N)]
+    return [*found, n.as_(N, copy=False)]
 
 
 def group_by_head(query: exp.Select, count: int) -> exp.Select:
@@ -164,9 +165,9 @@ def _bracketed(condition: exp.Expr) -> exp.Expr:
 def _join_membership(query: exp.Select, source: Input, project: Project) -> exp.Select:
     if source.anchor is None or not source.anchor.paths:
         return query
-    pairs = membership(source.anchor, project).subquery("membership")
+    pairs = membership(source.anchor, project).subquery("membership", copy=False)
     member = source.scope.parse(source.anchor.column)
-    query = query.join(pairs, on=member.eq(exp.column(MEMBER, "membership")), copy=False)
+    query.join(pairs, on=exp.EQ(this=member, expression=exp.column(MEMBER, "membership")), copy=False)
     if not source.anchor.has_validity:
         return query
     day = source.bucket(Grain.DAY)
@@ -234,7 +235,7 @@ def merge_measure(measure: Measure, table: str | None = None) -> dict[str, exp.E
 
 def sum_of_counts(name: str, table: str | None = None) -> exp.Expr:
     """Return the sum of a column of counts as an integer, whatever wider type the engine sums in."""
-    return exp.cast(exp.Sum(this=exp.column(name, table)), "bigint")
+    return exp.cast(exp.Sum(this=exp.column(name, table)), exp.DType.BIGINT, copy=False)
 
 
 _MERGES = {
@@ -257,30 +258,32 @@ def _rolling(source: Input, project: Project, span: Span) -> exp.Select:
     first = buckets.window_start(tick, window, dialect=source.dialect)
     if source.expression.is_gathered_by_day:
         days, values = _by_day(source, rows)
-        query = exp.select(tick.as_(BUCKET), *(exp.column(name, "days") for name in source.names))
+        query = exp.select(tick.as_(BUCKET), *(exp.column(name, "days") for name in source.names), copy=False)
         query = query.select(*outputs(source.expression, values, sum_of_counts(N, "days")), copy=False)
         gathered = exp.column(DAY, "days")
         query = (
-            query.with_("days", as_=days).from_(ticks).join("days", on=exp.and_(gathered <= tick, gathered >= first))
+            query.with_("days", as_=days, copy=False)
+            .from_(ticks, copy=False)
+            .join(exp.to_table("days"), on=exp.and_(gathered <= tick, gathered >= first, copy=False), copy=False)
         )
         return group_by_head(query, 1 + len(source.names))
     day = source.bucket(Grain.DAY)
-    rows = rows.join(ticks, on=exp.and_(day <= tick, day.copy() >= first), copy=False)
+    rows = rows.join(ticks, on=exp.and_(day <= tick, day >= first, copy=False), copy=False)
     return _finish(source, rows, tick)
 
 
 def _by_day(source: Input, rows: exp.Select) -> tuple[exp.Select, dict[str, exp.Expr]]:
     """Return rows gathered by day and distinct key, and the aggregates that turn them into measures."""
-    head = [source.bucket(Grain.DAY).as_(DAY), *source.columns()]
+    head = [source.bucket(Grain.DAY).as_(DAY, copy=False), *source.columns()]
     tail: list[exp.Expr] = []
     values: dict[str, exp.Expr] = {}
     for measure in source.expression.measures:
         if measure.key is not None:
-            head.append(source.scope.bind(measure.key).as_(measure.name))
+            head.append(source.scope.bind(measure.key).as_(measure.name, copy=False))
             keys = exp.Distinct(expressions=[exp.column(measure.name, "days")])
             values[measure.name] = exp.Count(this=keys, big_int=True)
         else:
-            tail += [source.scope.bind(part.accumulate).as_(part.name) for part in measure.components]
+            tail += [source.scope.bind(part.accumulate).as_(part.name, copy=False) for part in measure.components]
             values |= merge_measure(measure, "days")
     tail.append(exp.Count(this=exp.Star()).as_(N))
     return group_by_head(rows.select(*head, *tail, copy=False), len(head)), values

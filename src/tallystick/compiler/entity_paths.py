@@ -95,8 +95,10 @@ def _path_query(path: Path, project: Project, *, validity: bool) -> exp.Select:
     aliases = [f"step_{index}" for index in range(1, len(path) + 1)]
     first, last = path[0], path[-1]
     query = exp.select(
-        exp.column(first.child_key, aliases[0]).as_(MEMBER), exp.column(last.parent_key, aliases[-1]).as_(GROUP)
-    ).from_(relation(first.through, project, aliases[0]))
+        exp.column(first.child_key, aliases[0]).as_(MEMBER, copy=False),
+        exp.column(last.parent_key, aliases[-1]).as_(GROUP, copy=False),
+        copy=False,
+    ).from_(relation(first.through, project, aliases[0]), copy=False)
     for index, edge in enumerate(path[1:], start=1):
         on = exp.column(path[index - 1].parent_key, aliases[index - 1]).eq(exp.column(edge.child_key, aliases[index]))
         query = query.join(relation(edge.through, project, aliases[index]), on=on, copy=False)

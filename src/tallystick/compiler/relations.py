@@ -13,6 +13,7 @@ from sqlglot.errors import SqlglotError
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.errors import CompileError, ExpressionError
+from tallystick.sql.positions import without_positions
 
 
 def relation(name: str, project: Project, alias: str) -> exp.Expr:
@@ -28,7 +29,7 @@ def source_relation(source: Source, alias: str, reads: str) -> exp.Expr:
         query = parse_sql(source.sql, reads)
         if not isinstance(query, exp.Query):
             raise CompileError(f"the sql of source '{source.name}' is not a query", hint="write one SELECT")
-        return query.subquery(alias)
+        return query.subquery(alias, copy=False)
     return _table(source.table or source.name, alias)
 
 
@@ -37,7 +38,7 @@ def _table(name: str, alias: str) -> exp.Expr:
     table = exp.Table(this=parts[-1], db=parts[-2] if len(parts) > 1 else None)
     if len(parts) > 2:
         table.set("catalog", parts[-3])
-    return table if parts[-1].name == alias and len(parts) == 1 else exp.alias_(table, alias, table=True)
+    return table if parts[-1].name == alias and len(parts) == 1 else exp.alias_(table, alias, table=True, copy=False)
 
 
 @lru_cache(maxsize=8192)
@@ -48,7 +49,7 @@ def _parsed(text: str, dialect: str) -> exp.Expr:
         raise ExpressionError(f"'{text}' does not parse: {str(error).splitlines()[0]}") from error
     for node in tree.walk():
         node.comments = None
-    return tree
+    return without_positions(tree)
 
 
 def parse_sql(text: str, dialect: str) -> exp.Expr:

@@ -17,6 +17,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from tallystick.errors import ExpressionError
+from tallystick.sql.positions import without_positions
 
 
 class MeasureClass(StrEnum):
@@ -208,7 +209,7 @@ def _parse_scalar(text: str, dialect: str) -> exp.Expr:
         raise ExpressionError(f"'{text}' is not a single expression", hint="write a metric over a query as sql = …")
     for node in tree.walk():
         node.comments = None
-    return tree
+    return without_positions(tree)
 
 
 _DIALECT_AGGREGATES = frozenset(

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import cast
 
 from sqlglot import exp
 
@@ -136,10 +135,10 @@ def arguments_of(node: exp.Expr) -> dict[str, exp.Expr]:
 
 def calls(tree: exp.Expr) -> Iterator[tuple[exp.Anonymous, Macro]]:
     """Yield every macro call in a tree, outer ones before those in their arguments."""
-    for node in tree.walk():
+    for node in tree.find_all(exp.Anonymous):
         macro = macro_of(node)
         if macro is not None:
-            yield cast("exp.Anonymous", node), macro
+            yield node, macro
 
 
 def spelled_out(tree: exp.Expr, dialect: str) -> exp.Expr:

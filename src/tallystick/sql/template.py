@@ -7,6 +7,8 @@ from functools import lru_cache
 import sqlglot
 from sqlglot import exp
 
+from tallystick.sql.positions import without_positions
+
 # What can stand beside any operator without parentheses.
 _ATOMS = (exp.Column, exp.Identifier, exp.Literal, exp.Func, exp.Paren, exp.Subquery, exp.Null, exp.Boolean, exp.Var)
 _FILLED = "filled"
@@ -15,7 +17,7 @@ _LOOSE_PARENTS = (exp.Binary, exp.Unary, exp.Interval, exp.AtTimeZone)
 
 @lru_cache(maxsize=512)
 def _parsed(text: str, dialect: str) -> exp.Expr:
-    tree = sqlglot.parse_one(text, read=dialect or None)
+    tree = without_positions(sqlglot.parse_one(text, read=dialect or None))
     for node in tree.walk():
         mark_filled(node)
     return tree

@@ -169,7 +169,7 @@ def _carry(plan: Plan, new: Counted, old: Counted, since: int) -> list[str]:
     return found
 
 
-def _merge_into(  # noqa: PLR0913 - the two sides, and how their rows become buckets
+def _merge_into(
     plan: Plan, table: str, new: Counted, old: Counted, keys: list[str], flag: Flag, tail: str, again: str
 ) -> list[str]:
     """Add differences of exact cells to a table's rows, and merge other cells once more from days."""

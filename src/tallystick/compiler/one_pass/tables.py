@@ -21,8 +21,9 @@ Flag = Callable[[Cell], str]
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The day numbers a build covers: the first one with rows, the last one touched, the first that may be read
-    again, and the project's start (None: from the beginning).
+    """The day numbers a build covers, and the project's start (None: from the beginning).
+
+    They are the first day with rows, the last one touched, and the first that may be read again.
     """
 
     first: int
