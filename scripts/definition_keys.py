@@ -97,6 +97,7 @@ TABLES = (
             "dialect": "The SQL dialect definitions are written in; the warehouse's unless written.",
             "lookback": "How many buckets before the last covered one a build computes again; 3 unless written.",
             "compat": "A tool whose behaviour is repeated where it differs, such as `oso`.",
+            "allow_functions": "Names or patterns (`mozfun.*`) of functions the guard lets through beyond the known ones.",
         },
         _known_to_project,
     ),

@@ -143,8 +143,8 @@ def _attempt(work: Callable[[], Built]) -> tuple[Built | TallystickError, float]
 
 
 def _success(run: _Run, built: BuiltState, seconds: float) -> BuiltModel:
-    rows = built.row_count if built.storage == direct.DENSE else None
-    return BuiltModel(name=built.model, metric=built.metric, action=run.action(built), rows=rows, seconds=seconds)
+    action = run.action(built)
+    return BuiltModel(name=built.model, metric=built.metric, action=action, rows=built.row_count, seconds=seconds)
 
 
 def _failure(model: Model, error: TallystickError) -> BuiltModel:

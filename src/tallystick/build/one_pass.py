@@ -10,6 +10,7 @@ from tallystick.build import one_pass_state, relations, state
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.definition_hash import definition_hash
+from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass import append, interning, measures, tables, views
 from tallystick.compiler.one_pass.days import Days, create_days, day_of, number
 from tallystick.compiler.one_pass.family import Family, Member
@@ -232,7 +233,7 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
             if stream.measure is not None and stream.measure.name not in stored.raw_keys:
                 execute(job.engine, interning.intern_keys(job.family, job.schema, stream, create=False))
         firsts = [f.first for s in mine if (f := facts[s.table]).first is not None]
-        first = min([stored.first, *(day for day in firsts if day is not None)])
+        first = min([stored.first, *firsts])
         extent = Extent(first, job.last, max(settled(job), since), job.start)
         plan = Plan(job.family, member, stored.layout, job.schema, extent, {}, frozenset(stored.raw_keys))
         execute(job.engine, append.append(plan, mine, since))
@@ -261,7 +262,7 @@ def publish(job: Job, member: Member) -> list[BuiltState]:
             storage=CHANGE_POINTS,
             covered_start=covered,
             covered_end=job.end,
-            row_count=0,
+            row_count=count_rows(job, model, stored, reach),
             built_at=job.now,
         )
         state.write(engine, built)
@@ -316,6 +317,12 @@ def execute(engine: Engine, statements: Sequence[str]) -> None:
 
 def _midnight(job: Job, day: int) -> datetime:
     return start_of_day(day_of(day), job.calendar)
+
+
+def count_rows(job: Job, model: Model, stored: Stored, reach: views.Reach) -> int:
+    """Return how many rows a model's view has."""
+    query = views.row_count(model, job.family, stored.layout, job.schema, reach)
+    return int(job.engine.run(query).to_pylist()[0]["n"])
 
 
 def _drop_work(engine: Engine) -> None:

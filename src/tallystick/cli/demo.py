@@ -63,7 +63,8 @@ def demo(
         _write_summary(title_of(name, summaries), summaries)
     for model in report.failed:
         note(f"error: {model.name}: {model.error}")
-    for line in what_next(f"{len(report.models)} models in {perf_counter() - started:.1f} s", folder):
+    rows = sum(model.rows for model in report.models)
+    for line in what_next(f"{len(report.models)} models, {rows:,} values, {perf_counter() - started:.1f} s", folder):
         note(line)
     if report.failed or errors:
         raise typer.Exit(1)

@@ -136,7 +136,7 @@ def _put(node: exp.Expr, value: exp.Expr) -> None:
 def within(tree: exp.Query, first: date, until: date | None, context: DefinitionContext) -> exp.Query:
     """Keep the rows sampled in `[first, until)` of a query that has no filter of its own (spec oso §7.4)."""
     column = exp.column(SAMPLE_DATE, table="model")
-    names = [exp.column(name, table="model", quoted=True) for name in tree.named_selects]
+    names = [exp.column(exp.Star() if name == "*" else name, table="model") for name in tree.named_selects]
     kept = exp.select(*names).from_(tree.subquery("model", copy=False))
     kept = kept.where(exp.GTE(this=column, expression=buckets.date_literal(first, dialect=context.dialect)))
     if until is not None:

@@ -59,6 +59,19 @@ def model_view(
     )
 
 
+def row_count(model: Model, family: Family, layout: Layout, schema: Schema, reach: Reach) -> str:
+    """Return the query of how many rows a model has, as `n`; intervals are measured, not unfolded."""
+    _, table, where = _time(model, layout, reach)
+    count = "count(*)"
+    if model.time.window is not None:
+        since = reach.sampled_from
+        first = "c.day" if since is None else f"greatest(c.day, {since})"
+        count = f"coalesce(sum(least(c.nxt, {reach.last + 1}) - {first}), 0)::BIGINT"
+    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    entity = schema.table(entity_table(family, model.entity))
+    return f"SELECT {count} AS n FROM {schema.table(table)} AS c JOIN {entity} AS e ON e.eid = c.eid{condition}"
+
+
 def value_columns(member: Member, layout: Layout, table: str) -> list[exp.Expr]:
     """Return value, numerator and denominator over stored cells."""
     values: dict[str, exp.Expr] = {
