@@ -81,7 +81,7 @@ def _spine(start: date, end: date, context: DefinitionContext) -> exp.Expr:
 def _with_spine(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:
     for arm in _arms(tree):
         if isinstance(arm, exp.Select):
-            arm.join(_spine(start, end, context), join_type="cross", copy=False)
+            arm.append("joins", exp.Join(this=_spine(start, end, context), kind="CROSS"))
     bind_run(tree, spine_run(window, exp.column(_DAY, table=_TICKS), context), context)
     return tree
 
