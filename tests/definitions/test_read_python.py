@@ -237,8 +237,13 @@ def test_a_folder_laid_out_like_osos_is_a_project(tmp_path):
 
 def test_entities_that_are_declared_are_the_ones_that_count(tmp_path):
     (tmp_path / "definitions").mkdir()
-    (tmp_path / "definitions" / "e.toml").write_text('[entities.repo]\n[sources.events]\ntable = "events"\nentities = { repo = "repo_id" }\n')
+    (tmp_path / "definitions" / "e.toml").write_text(
+        '[entities.repo]\n[sources.events]\ntable = "events"\nentities = { repo = "repo_id" }\n'
+    )
     (tmp_path / "m.sql").write_text("select 1 as amount")
-    (tmp_path / "registry.py").write_text(HEAD + CALL.format(options="", metrics='"m": MetricQueryDef(ref="m.sql", entity_types=["repo"], over_all_time=True)'))
+    (tmp_path / "registry.py").write_text(
+        HEAD
+        + CALL.format(options="", metrics='"m": MetricQueryDef(ref="m.sql", entity_types=["repo"], over_all_time=True)')
+    )
     project = load(tmp_path)
     assert list(project.entities) == ["repo"] and list(project.metrics) == ["m"]
