@@ -28,9 +28,9 @@ CON = connect(events(seed=3, count=120))
 WINDOWS = st.builds(Window, st.integers(1, 40)) | st.builds(Window, st.integers(1, 3), st.sampled_from(WindowUnit))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("shape", SHAPES)
-@given(window=WINDOWS, first=st.dates(date(2023, 12, 20), date(2024, 3, 1)), days=st.integers(2, 12))
+@given(window=WINDOWS, first=st.dates(date(2023, 12, 20), date(2024, 3, 1)), days=st.integers(2, 5))
 def test_many_days_at_once_are_the_days_one_by_one(shape, window, first, days):
     metric = sql_metric(SHAPES[shape])
     model, around = Model("m", "project", TimeView(window=window)), context(project(m=metric))
@@ -74,3 +74,38 @@ def test_a_window_needs_a_day_to_end_on(dates):
     metric = sql_metric(PLAIN)
     with pytest.raises(CompileError, match="day"):
         text(metric, Model("m", "artifact", TimeView(window=Window(7))), context(project(m=metric)), **dates)
+
+
+@pytest.mark.parametrize(
+    ("cron", "ticks"),
+    [
+        ("@daily", [date(2024, 1, n) for n in range(1, 9)]),
+        ("@weekly", [date(2024, 1, 7)]),
+        ("@monthly", [date(2024, 1, 1)]),
+        ("@yearly", [date(2024, 1, 1)]),
+    ],
+)
+def test_osos_profile_samples_the_ticks_of_the_cron(cron, ticks):
+    metric = sql_metric(PLAIN, cron=cron)
+    model, dates = (
+        Model("m", "artifact", TimeView(window=Window(400))),
+        {"start": date(2024, 1, 1), "end": date(2024, 1, 9)},
+    )
+
+    def days(compat):
+        query = text(metric, model, context(project(compat, m=metric)), **dates)
+        return [
+            row[0] for row in CON.execute(f"SELECT DISTINCT metrics_sample_date FROM ({query}) ORDER BY 1").fetchall()
+        ]
+
+    assert days("oso") == ticks
+    assert days(None) == [date(2024, 1, n) for n in range(1, 9)]
+
+
+def test_without_a_tick_osos_profile_has_no_rows():
+    metric = sql_metric(PLAIN, cron="@yearly")
+    around = context(project("oso", m=metric))
+    query = text(
+        metric, Model("m", "artifact", TimeView(window=Window(7))), around, start=date(2024, 2, 1), end=date(2024, 2, 9)
+    )
+    assert CON.execute(query).fetchall() == []

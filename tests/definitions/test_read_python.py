@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from types import ModuleType
 
 import pytest
 
 from oso_world import ROOT
+from tallystick.definitions.load import load
 from tallystick.definitions.read_python import read_registry
 from tallystick.definitions.registry import MetricQueryDef, timeseries_metrics
 from tallystick.sql.grain import Grain, Window
@@ -221,3 +223,27 @@ def test_queries_are_found_where_the_call_says(read, tmp_path):
     (tmp_path / "sql" / "q.sql").write_bytes(b"\xff")
     _, findings = read('"q": MetricQueryDef(ref="q.sql", over_all_time=True)', options='queries_dir="sql", ')
     assert codes(findings) == ["missing-file"] and "cannot be read as text" in findings[0].message
+
+
+def test_a_folder_laid_out_like_osos_is_a_project(tmp_path):
+    shutil.copytree(ROOT / "oso_metrics", tmp_path / "oso_metrics")
+    (tmp_path / "models").mkdir()
+    shutil.copy(ROOT / "metrics_factories.py", tmp_path / "models")
+    project = load(tmp_path)
+    assert len(project.metrics) == 17 and project.errors == ()
+    assert list(project.entities) == ["artifact", "project", "collection"]
+    assert project.metrics["stars"].origin.location.file == "models/metrics_factories.py"
+
+
+def test_entities_that_are_declared_are_the_ones_that_count(tmp_path):
+    (tmp_path / "definitions").mkdir()
+    (tmp_path / "definitions" / "e.toml").write_text(
+        '[entities.repo]\n[sources.events]\ntable = "events"\nentities = { repo = "repo_id" }\n'
+    )
+    (tmp_path / "m.sql").write_text("select 1 as amount")
+    (tmp_path / "registry.py").write_text(
+        HEAD
+        + CALL.format(options="", metrics='"m": MetricQueryDef(ref="m.sql", entity_types=["repo"], over_all_time=True)')
+    )
+    project = load(tmp_path)
+    assert list(project.entities) == ["repo"] and list(project.metrics) == ["m"]

@@ -6,15 +6,17 @@ each day laterally, and where an engine has no lateral joins a few days are writ
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from functools import reduce
 
 from sqlglot import exp
 
 from tallystick.compiler.definition_context import DefinitionContext
-from tallystick.compiler.run_dates import SAMPLE_DATE, bind_run, spine_run, tick_run, within
+from tallystick.compiler.run_dates import EPOCH, SAMPLE_DATE, bind_run, spine_run, tick_run, within
 from tallystick.errors import CompileError
 from tallystick.sql import buckets
+from tallystick.sql.calendar import SUNDAY
 from tallystick.sql.grain import Window
 from tallystick.sql.macro_calls import calls, macro_of
 
@@ -23,21 +25,39 @@ MAX_WRITTEN_DAYS = 62
 _TICKS, _DAY = "ticks", "tick_day"
 
 
-def roll(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:
-    """Bind a rolling definition for every day t with start <= t < end; raise CompileError for none or too many."""
-    days = (end - start).days
-    if days < 1:
+def roll(
+    tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext, cron: str | None = None
+) -> exp.Query:
+    """Bind a rolling definition for every day t with start <= t < end; raise CompileError for none or too many.
+
+    OSO's profile samples the ticks of `cron` only: Sundays, or the first days of months or years.
+    """
+    if end <= start:
         raise CompileError(f"no day lies between {start} and {end}", hint="end is exclusive")
     if not _reads_run(tree):
         return within(tree, start, end, context)
-    if days == 1:
+    days = [start + timedelta(days=n) for n in range((end - start).days)]
+    if context.is_oso:
+        return _written_out(tree, window, [day for day in days if _TICKS_OF.get(cron or "", _every_day)(day)], context)
+    if len(days) == 1:
         bind_run(tree, tick_run(window, start, context), context)
         return tree
-    if not context.is_oso and _joins_spine(tree):
+    if _joins_spine(tree):
         return _with_spine(tree, window, start, end, context)
-    if not context.is_oso and context.dialect in LATERAL_DIALECTS:
+    if context.dialect in LATERAL_DIALECTS:
         return _lateral(tree, window, start, end, context)
-    return _written_out(tree, window, start, days, context)
+    return _written_out(tree, window, days, context)
+
+
+def _every_day(_: date) -> bool:
+    return True
+
+
+_TICKS_OF: Mapping[str, Callable[[date], bool]] = {
+    "@weekly": lambda day: day.isoweekday() == SUNDAY,
+    "@monthly": lambda day: day.day == 1,
+    "@yearly": lambda day: (day.month, day.day) == (1, 1),
+}
 
 
 def _arms(tree: exp.Expr) -> list[exp.Expr]:
@@ -81,7 +101,7 @@ def _spine(start: date, end: date, context: DefinitionContext) -> exp.Expr:
 def _with_spine(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:
     for arm in _arms(tree):
         if isinstance(arm, exp.Select):
-            arm.join(_spine(start, end, context), join_type="cross", copy=False)
+            arm.append("joins", exp.Join(this=_spine(start, end, context), kind="CROSS"))
     bind_run(tree, spine_run(window, exp.column(_DAY, table=_TICKS), context), context)
     return tree
 
@@ -98,15 +118,21 @@ def _lateral(tree: exp.Query, window: Window, start: date, end: date, context: D
     )
 
 
-def _written_out(tree: exp.Query, window: Window, start: date, days: int, context: DefinitionContext) -> exp.Query:
-    if days > MAX_WRITTEN_DAYS:
+def _written_out(tree: exp.Query, window: Window, days: list[date], context: DefinitionContext) -> exp.Query:
+    """Write the definition out once per day; without any day, once for none of its rows."""
+    if len(days) > MAX_WRITTEN_DAYS:
         raise CompileError(
-            f"this definition cannot be rolled over {days} days in one {context.dialect} query",
+            f"this definition cannot be rolled over {len(days)} days in one {context.dialect} query",
             hint=f"run at most {MAX_WRITTEN_DAYS} days at a time",
         )
+    if len(days) == 1:
+        bind_run(tree, tick_run(window, days[0], context), context)
+        return tree
     arms: list[exp.Query] = []
-    for offset in range(days):
+    for day in days or [EPOCH]:
         arm = tree.copy()
-        bind_run(arm, tick_run(window, start + timedelta(days=offset), context), context)
+        bind_run(arm, tick_run(window, day, context), context)
         arms.append(exp.select("*").from_(arm.subquery("model")))
+    if not days:
+        return exp.select("*").from_(arms[0].subquery("none")).where(exp.false())
     return reduce(lambda a, b: exp.union(a, b, distinct=False, copy=False), arms[1:], arms[0])

@@ -119,9 +119,12 @@ def bind_run(tree: exp.Query, run: Run, context: DefinitionContext) -> None:
     for node, is_end in reversed(found):
         if not is_end:
             _put(node, _value(node, run, context))
-    while ends := [node for node, macro in calls(tree) if macro.run]:
-        if context.is_oso or not _bind_comparison(ends[-1], run):
-            _put(ends[-1], _value(ends[-1], run, context))
+    ends = [node for node, is_end in found if is_end]
+    while ends:
+        for node in reversed(ends):
+            if context.is_oso or not _bind_comparison(node, run):
+                _put(node, _value(node, run, context))
+        ends = [node for node, macro in calls(tree) if macro.run]
     for parameter in list(tree.find_all(exp.Parameter)):
         bound = run.first if parameter.name.lower() == "start_ds" else run.last
         parameter.replace(exp.cast(bound.copy(), "TEXT"))
@@ -136,11 +139,14 @@ def _put(node: exp.Expr, value: exp.Expr) -> None:
 def within(tree: exp.Query, first: date, until: date | None, context: DefinitionContext) -> exp.Query:
     """Keep the rows sampled in `[first, until)` of a query that has no filter of its own (spec oso §7.4)."""
     column = exp.column(SAMPLE_DATE, table="model")
-    names = [exp.column(exp.Star() if name == "*" else name, table="model") for name in tree.named_selects]
-    kept = exp.select(*names).from_(tree.subquery("model", copy=False))
-    kept = kept.where(exp.GTE(this=column, expression=buckets.date_literal(first, dialect=context.dialect)))
+    columns: list[exp.Expr] = [exp.column(name, table="model", quoted=True) for name in tree.named_selects]
+    if tree.is_star:
+        columns = [exp.column(exp.Star(), table="model")]
+    kept = exp.select(*columns).from_(tree.subquery("model", copy=False))
+    conditions: list[exp.Expr] = [exp.GTE(this=column, expression=_literal(first, context))]
     if until is not None:
-        kept = kept.where(exp.LT(this=column.copy(), expression=buckets.date_literal(until, dialect=context.dialect)))
+        conditions.append(exp.LT(this=column.copy(), expression=_literal(until, context)))
+    kept.set("where", exp.Where(this=exp.and_(*conditions, copy=False)))
     return kept
 
 

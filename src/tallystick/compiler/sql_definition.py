@@ -67,7 +67,7 @@ def compile_definition(
         tree = specialise(metric, model, context)
         if Stage(stage) is Stage.INTERMEDIATE:
             return tree
-        tree = _run(tree, model.time, context, start, end, as_of)
+        tree = _run(tree, metric, model.time, context, start, end, as_of)
         drop_constant_keys(tree)
     except (DefinitionError, CompileError) as error:
         raise _located(error, metric) from None
@@ -230,6 +230,7 @@ _COMPILED: Mapping[str, Callable[[exp.Anonymous, Metric, Model, DefinitionContex
 
 def _run(
     tree: exp.Query,
+    metric: Metric,
     time: TimeView,
     context: DefinitionContext,
     start: date | None,
@@ -240,7 +241,7 @@ def _run(
         last = end or (as_of + timedelta(days=1) if as_of else None)
         if last is None:
             raise CompileError("a rolling window needs the days it ends on", hint="give start and end, or as_of")
-        return roll(tree, time.window, start or last - timedelta(days=1), last, context)
+        return roll(tree, time.window, start or last - timedelta(days=1), last, context, definition_of(metric).cron)
     if time.is_all_time:
         bind_run(tree, all_time_run(end, as_of, context), context)
         return tree

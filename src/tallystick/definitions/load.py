@@ -10,6 +10,7 @@ from tallystick.definitions.document import Document, FileOrigin, parse_toml, re
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.fields import Fields
 from tallystick.definitions.metric import SqlQuery
+from tallystick.definitions.oso_options import OSO_ENTITIES
 from tallystick.definitions.project import Project, Settings
 from tallystick.definitions.query_file import METRICS, QueryFiles
 from tallystick.definitions.read_sql import read_sql
@@ -20,6 +21,7 @@ from tallystick.errors import ProjectError
 
 TALLY_TOML = "tally.toml"
 DEFINITIONS = "definitions"
+MODELS = "models"
 _REGISTRY = re.compile(r"^\s*(?:from|import)\s+(?:metrics_tools|tallystick\.registry)\b", re.MULTILINE)
 
 
@@ -78,8 +80,11 @@ def _read_settings(document: Document, name: str, drafts: Drafts) -> None:
 
 
 def _read_registries(root: Path, drafts: Drafts, queries: QueryFiles) -> None:
-    """Add the metrics of Python registries: modules in the project's folder that import a registry's vocabulary."""
-    for path in _files(root, ".py", deep=False):
+    """Add the metrics of Python registries: modules in the project's folder that import a registry's vocabulary.
+
+    Where the project declares no entities of its own, they are counted for OSO's three levels (spec oso §6).
+    """
+    for path in [path for folder in (root, root / MODELS) for path in _files(folder, ".py", deep=False)]:
         text = read_text(path, path.name)
         if not isinstance(text, str) or not _REGISTRY.search(text):
             continue
@@ -91,6 +96,8 @@ def _read_registries(root: Path, drafts: Drafts, queries: QueryFiles) -> None:
             drafts.add("metric", metric, drafts.metrics)
             if isinstance(metric.definition, SqlQuery) and metric.definition.ref:
                 queries.referenced.add((root / METRICS / metric.definition.ref).resolve())
+        if metrics and not drafts.entities and "entity" not in drafts.broken:
+            drafts.entities.update(OSO_ENTITIES)
 
 
 def _document(path: Path, root: Path, drafts: Drafts) -> Document | None:

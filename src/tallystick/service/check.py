@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tallystick.compiler.contract import check_definitions
+from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.relations import source_relation
 from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error, sort
 from tallystick.definitions.project import Project
@@ -15,7 +17,7 @@ from tallystick.service.data_checks import check_rows
 
 def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagnostic, ...]:
     """Return all diagnostics; with a connection, tables must exist, columns be there and ids make sense."""
-    found = list(project.diagnostics)
+    found = [*project.diagnostics, *check_definitions(definition_context(project))]
     if connect is not None and project.sources:
         try:
             engine = connect()

@@ -17,6 +17,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from tallystick.errors import ExpressionError, Location, MacroError
 from tallystick.sql.macro_calls import MACROS, Macro, Param, call, nearest, variable
+from tallystick.sql.positions import without_positions
 
 _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
@@ -84,18 +85,9 @@ def parse_template(text: str, dialect: str | None = None) -> exp.Query:
     _substitute(reader, holder)
     tree: exp.Query = holder.expressions[0]
     tree.pop()
-    _strip(tree)
-    return tree
-
-
-def _strip(tree: exp.Expr) -> None:
-    """Drop comments and the parser's positions (copying them would take most of the time of a copy)."""
     for node in tree.walk():
         node.comments = None
-        if isinstance(node, exp.Table) and node.meta.get("per_entity"):
-            node._meta = {"per_entity": True}  # noqa: SLF001 - see below
-        elif not isinstance(node, (exp.Anonymous, exp.Parameter)):
-            node._meta = None  # noqa: SLF001 - clearing it through `meta` would leave a dict to copy
+    return without_positions(tree)
 
 
 def _tokenize(reader: _Reader) -> list[Token]:
