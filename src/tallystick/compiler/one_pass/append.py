@@ -131,7 +131,7 @@ def _leaving(plan: Plan, key: str, since: int) -> list[str]:
     named = ", ".join(["eid", "day", *columns])
     longest = max(window.days for window in windows)
     return [
-        f"DELETE FROM {log} WHERE day >= {since} OR day < {plan.extent.settled - longest - 1}",
+        f"DELETE FROM {log} WHERE day >= {since} OR day < {since - longest - 1}",
         f"INSERT INTO {log} SELECT {named} FROM {work(flags_table(plan.member, key))} WHERE {some}",
         f"INSERT INTO {log} SELECT {named} FROM ({adjusted}) AS a WHERE {some}",
     ]
