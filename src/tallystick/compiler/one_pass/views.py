@@ -54,9 +54,16 @@ def model_view(  # noqa: PLR0913 - a view is the meeting of all of these
     columns += [tree.sql(DIALECT) for tree in value_columns(member, layout, "c")]
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     return (
-        f"SELECT {', '.join(columns)} FROM {schema.table(table)} AS c "
+        f"SELECT {', '.join(columns)} FROM {_rows(model, layout, schema, table)} AS c "
         f"JOIN {schema.table(entity_table(family, model.entity))} AS e ON e.eid = c.eid{condition}"
     )
+
+
+def _rows(model: Model, layout: Layout, schema: Schema, table: str) -> str:
+    if model.time.window is None:
+        return schema.table(table)
+    recent = schema.table(layout.recent(table))
+    return f"(SELECT * FROM {schema.table(table)} UNION ALL SELECT * FROM {recent})"
 
 
 def value_columns(member: Member, layout: Layout, table: str) -> list[exp.Expression]:
