@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -89,8 +89,9 @@ def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | N
     is_current = _has_current_memberships(job)
     groups: dict[int, list[tuple[Member, Stored]]] = {}
     anew: list[Member] = []
+    known = one_pass_state.read(job.engine)
     for member in job.family.members:
-        stored = one_pass_state.read(job.engine).get(member.prefix)
+        stored = known.get(member.prefix)
         day = None if stored is None or not is_current else reread_from(job, member, stored, since)
         if stored is None or day is None:
             anew.append(member)
@@ -101,10 +102,12 @@ def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | N
     if anew:
         _create(job, anew)
     states: list[BuiltState] = []
+    old, known = state.read(job.engine), one_pass_state.read(job.engine)
     for member in job.family.members:
-        states += publish(job, member)
+        states += publish(job, member, known[member.prefix], old)
         if progress is not None:
             progress(member.metric)
+    state.write_all(job.engine, states)
     return states
 
 
@@ -151,7 +154,8 @@ def read_source(job: Job, found: Sequence[Stream], span: Span) -> dict[str, Meas
         execute(engine, interning.dictionaries(family, job.project, schema, found[0]))
         one_pass_state.write_family(engine, family, membership_mark(job))
     execute(engine, interning.intern_base(family, schema, found))
-    execute(engine, interning.intern_entities(family, job.project, schema))
+    if engine.run(f"SELECT count(*) AS n FROM {work(interning.NEW_BASE)}").to_pylist()[0]["n"]:
+        execute(engine, interning.intern_entities(family, job.project, schema))
     return facts
 
 
@@ -236,37 +240,37 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
         first = min([stored.first, *firsts])
         extent = Extent(first, job.last, max(settled(job), since), job.start)
         plan = Plan(job.family, member, stored.layout, job.schema, extent, {}, frozenset(stored.raw_keys))
-        execute(job.engine, append.append(plan, mine, since))
+        execute(job.engine, append.append(plan, mine, since, stored.settled))
         sizes = {n: f.magnitude for s in mine for n, f in facts[s.table].facts.items()}
         sizes = {name: size + stored.magnitudes.get(name, 0) for name, size in sizes.items()}
         write_stored(job, plan, job.family, sizes)
     return unfit
 
 
-def publish(job: Job, member: Member) -> list[BuiltState]:
-    """Put the models of a metric in place as views over its tables, and write their states."""
-    engine = job.engine
-    stored = one_pass_state.read(engine)[member.prefix]
+def publish(job: Job, member: Member, stored: Stored, old: Mapping[str, BuiltState]) -> list[BuiltState]:
+    """Put the models of a metric in place as views over its tables, and return their states."""
     reach = views.Reach(None, stored.last, job.start)
-    covered = job.project.settings.start or _midnight(job, stored.first)
+    covered = job.project.settings.start or start_of_day(day_of(stored.first), job.calendar)
     found: list[BuiltState] = []
     for model in member.models:
         query = views.model_view(model, job.family, member, stored.layout, job.project, job.schema, reach)
         digest = definition_hash(model, job.project)
-        relations.keep_old(engine, model.name, digest, job.now)
-        engine.execute(f"CREATE VIEW {job.schema.table(model.name)} AS {query}")
-        built = BuiltState(
-            model=model.name,
-            metric=model.metric,
-            definition_hash=digest,
-            storage=CHANGE_POINTS,
-            covered_start=covered,
-            covered_end=job.end,
-            row_count=count_rows(job, model, stored, reach),
-            built_at=job.now,
+        before = old.get(model.name)
+        if before is None or (before.definition_hash, before.storage) != (digest, CHANGE_POINTS):
+            relations.keep_old(job.engine, model.name, digest, job.now)
+        job.engine.execute(f"CREATE OR REPLACE VIEW {job.schema.table(model.name)} AS {query}")
+        found.append(
+            BuiltState(
+                model=model.name,
+                metric=model.metric,
+                definition_hash=digest,
+                storage=CHANGE_POINTS,
+                covered_start=covered,
+                covered_end=job.end,
+                row_count=count_rows(job, model, stored, reach),
+                built_at=job.now,
+            )
         )
-        state.write(engine, built)
-        found.append(built)
     return found
 
 

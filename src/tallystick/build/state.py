@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -47,8 +48,21 @@ def read(engine: Engine) -> dict[str, BuiltState]:
 
 def write(engine: Engine, state: BuiltState) -> None:
     """Replace the state of one model; call it inside the transaction that writes its rows."""
-    forget(engine, state.model)
-    values = [
+    write_all(engine, [state])
+
+
+def write_all(engine: Engine, states: Sequence[BuiltState]) -> None:
+    """Replace the states of several models at once; call it inside the transaction that writes their rows."""
+    if not states:
+        return
+    names = ", ".join(_text(state.model) for state in states)
+    engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model IN ({names})")
+    rows = ", ".join(f"({', '.join(_values(state))})" for state in states)
+    engine.execute(f"INSERT INTO {table(engine, TABLE)} VALUES {rows}")
+
+
+def _values(state: BuiltState) -> list[str]:
+    return [
         _text(state.model),
         _text(state.metric),
         _text(state.definition_hash),
@@ -58,7 +72,6 @@ def write(engine: Engine, state: BuiltState) -> None:
         str(state.row_count),
         _instant(state.built_at),
     ]
-    engine.execute(f"INSERT INTO {table(engine, TABLE)} VALUES ({', '.join(values)})")
 
 
 def forget(engine: Engine, model: str) -> None:

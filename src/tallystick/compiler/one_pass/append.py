@@ -11,7 +11,7 @@ from functools import partial
 
 from tallystick.compiler.one_pass import days as calendar
 from tallystick.compiler.one_pass.counters import Arm, merge, merged
-from tallystick.compiler.one_pass.gather import DAY, Stream
+from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.layout import NONE_AFTER, NONE_BEFORE, OPEN, Layout
 from tallystick.compiler.one_pass.names import create_work, work
 from tallystick.compiler.one_pass.presence import ever, flag_columns, flags, in_grain, leaves
@@ -23,8 +23,7 @@ from tallystick.compiler.one_pass.tables import (
     count_days,
     counted_table,
     flags_table,
-    presence_rows,
-    uid_of,
+    presences,
 )
 from tallystick.sql.expression import Merge
 from tallystick.sql.grain import Window
@@ -37,10 +36,14 @@ def reread_from(since: int, windows: Sequence[Window]) -> int:
     return since - max([LONGEST_BUCKET, *(window.days for window in windows)]) - 1
 
 
-def append(plan: Plan, streams: Sequence[Stream], since: int) -> list[str]:
-    """Return the statements that bring a metric's tables up to date from its gathered streams, in order."""
+def append(plan: Plan, streams: Sequence[Stream], since: int, settled: int) -> list[str]:
+    """Return the statements that bring a metric's tables up to date from its gathered streams, in order.
+
+    `settled` is the day up to which the last build thought that nothing would change; a restatement may go back more.
+    """
     layout, schema = plan.layout, plan.schema
-    found = [create_work(_old(plan, "days"), f"SELECT * FROM {schema.table(layout.days)} WHERE day >= {since}")]
+    found = [s for window in plan.member.windows for s in _unsettle(plan, window, since)] if since < settled else []
+    found += [create_work(_old(plan, "days"), f"SELECT * FROM {schema.table(layout.days)} WHERE day >= {since}")]
     for stream in streams:
         if stream.measure is None:
             found.append(create_work(counted_table(plan.member), count_days(plan, stream)))
@@ -72,20 +75,21 @@ def _presences(plan: Plan, stream: Stream, since: int) -> list[str]:
     cells = layout.of_key(key)
     columns = flag_columns(cells, member.grains, member.windows, plan.extent.start)
     fewer = flag_columns(cells, member.grains, (), plan.extent.start)
-    rows = f"SELECT DISTINCT c.eid AS eid, ({uid_of(plan, stream)})::BIGINT AS uid, g.{DAY} AS day FROM {presence_rows(plan, stream)}"
+    recent, settled = plan.schema.table(layout.recent(layout.seen(key))), plan.extent.settled
     active = f"SELECT eid, uid FROM {work(fresh)} UNION SELECT eid, uid FROM {work(past)}"
     last = (
         f"SELECT s.eid AS eid, s.uid AS uid, max(s.day) AS day FROM {seen} AS s SEMI JOIN ({active}) AS a "
-        f"ON a.eid = s.eid AND a.uid = s.uid WHERE s.day < {since} GROUP BY s.eid, s.uid"
+        "ON a.eid = s.eid AND a.uid = s.uid GROUP BY s.eid, s.uid"
     )
     found = [
-        create_work(fresh, rows),
-        create_work(past, f"SELECT eid, uid, day FROM {seen} WHERE day >= {since}"),
+        create_work(fresh, presences(plan, stream, since)),
+        create_work(past, f"SELECT eid, uid, day FROM {recent}"),
         create_work(before, last),
         flags(flags_table(member, key), _around(fresh, before), columns, f"f.day >= {since}"),
         flags(_old(plan, key), _around(past, before), fewer, f"f.day >= {since}"),
-        f"DELETE FROM {seen} WHERE day >= {since}",
-        f"INSERT INTO {seen} SELECT eid, uid, day FROM {work(fresh)}",
+        f"DELETE FROM {recent}",
+        f"INSERT INTO {recent} SELECT eid, uid, day FROM {work(fresh)} WHERE day >= {settled}",
+        f"INSERT INTO {seen} SELECT eid, uid, max(day) FROM {work(fresh)} WHERE day < {settled} GROUP BY eid, uid",
     ]
     return [*found, *_leaving(plan, key, since)] if member.windows else found
 
@@ -131,7 +135,7 @@ def _leaving(plan: Plan, key: str, since: int) -> list[str]:
     named = ", ".join(["eid", "day", *columns])
     longest = max(window.days for window in windows)
     return [
-        f"DELETE FROM {log} WHERE day >= {since} OR day < {plan.extent.settled - longest - 1}",
+        f"DELETE FROM {log} WHERE day >= {since} OR day < {since - longest - 1}",
         f"INSERT INTO {log} SELECT {named} FROM {work(flags_table(plan.member, key))} WHERE {some}",
         f"INSERT INTO {log} SELECT {named} FROM ({adjusted}) AS a WHERE {some}",
     ]
@@ -220,7 +224,8 @@ def _negated(layout: Layout, arm: Arm) -> dict[str, str]:
 def _extend(plan: Plan, window: Window, new: Counted, since: int) -> list[str]:
     """Continue the change points of a window from the values of the day before `since`."""
     layout, schema, last = plan.layout, plan.schema, plan.extent.last
-    table = schema.table(layout.rolling(window))
+    history, table = schema.table(layout.rolling(window)), schema.table(layout.recent(layout.rolling(window)))
+    settled = plan.extent.settled
     part = layout.rolling(window)
     before, moved, points = (_work(plan, part, name) for name in ("before", "moved", "points"))
     days = Counted(schema.table(layout.days) if layout.additive else None, new.flags)
@@ -240,15 +245,27 @@ def _extend(plan: Plan, window: Window, new: Counted, since: int) -> list[str]:
     kept = ", ".join(["b.eid", "b.day", f"coalesce(p.day, {OPEN})", *(f"b.{cell.name}" for cell in layout.cells)])
     changed = f"(nxt <> {OPEN} OR eid IN (SELECT eid FROM {work(points)}))"
     return [
-        create_work(before, f"SELECT * FROM {table} WHERE day < {since} AND nxt >= {since}"),
+        create_work(before, f"SELECT * FROM {table} WHERE day < {since}"),
         create_work(moved, merged(layout, arms, ["eid", "day"])),
         create_work(points, every),
-        f"DELETE FROM {table} WHERE day >= {since} OR (nxt >= {since} AND {changed})",
+        f"DELETE FROM {table} WHERE day >= {since} OR {changed}",
         f"INSERT INTO {table} ({columns}) SELECT {kept} FROM {work(before)} AS b "
         f"LEFT JOIN (SELECT eid, min(day) AS day FROM {work(points)} GROUP BY eid) AS p ON p.eid = b.eid "
         f"WHERE b.nxt <> {OPEN} OR p.day IS NOT NULL",
         f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {work(points)} WHERE {layout.exists} > 0 "
         "ORDER BY eid, day",
+        f"INSERT INTO {history} ({columns}) SELECT {columns} FROM {table} WHERE nxt < {settled}",
+        f"DELETE FROM {table} WHERE nxt < {settled}",
+    ]
+
+
+def _unsettle(plan: Plan, window: Window, since: int) -> list[str]:
+    """Take change points that reach into days to be restated out of the history."""
+    history = plan.schema.table(plan.layout.rolling(window))
+    recent = plan.schema.table(plan.layout.recent(plan.layout.rolling(window)))
+    return [
+        f"INSERT INTO {recent} SELECT * FROM {history} WHERE nxt >= {since}",
+        f"DELETE FROM {history} WHERE nxt >= {since}",
     ]
 
 

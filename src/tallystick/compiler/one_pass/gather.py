@@ -151,7 +151,16 @@ def _whole_key(measure: Measure, source: Input) -> exp.Expr:
     assert measure.key is not None  # noqa: S101 - distinct measures have one
     key = source.scope.bind(measure.key)
     distinct = measure.aggregate.find(exp.Distinct)
+    # Only structs with named fields can be stored.
+    key = key.transform(lambda node: _named_struct(node) if isinstance(node, exp.Tuple) else node)
     if distinct is None or len(distinct.expressions) < 2:
         return key
     missing = [exp.Is(this=source.scope.bind(part), expression=exp.null()) for part in distinct.expressions]
     return exp.Case().when(exp.or_(*missing), exp.null()).else_(key)
+
+
+def _named_struct(fields: exp.Tuple) -> exp.Expr:
+    named = [
+        exp.PropertyEQ(this=exp.to_identifier(f"k{i}"), expression=part) for i, part in enumerate(fields.expressions)
+    ]
+    return exp.Struct(expressions=named)

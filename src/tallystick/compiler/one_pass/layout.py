@@ -94,13 +94,16 @@ class Layout:
         """Return the table of keys that will leave a window unless they are seen again."""
         return f"{self.prefix}_leaving_{key}"
 
+    def recent(self, table: str) -> str:
+        """Return the small table beside a large one that holds its rows until they can no longer change."""
+        return f"{table}_recent"
+
     def tables(self, member: Member) -> tuple[str, ...]:
         """Return the names of all tables of a metric."""
-        found = [self.days, *map(self.grain, member.grains), *map(self.rolling, member.windows)]
+        split = [*map(self.rolling, member.windows), *map(self.seen, self.keys)]
+        found = [self.days, *map(self.grain, member.grains), *split, *map(self.recent, split)]
         found += [self.all_time] if member.has_all_time else []
-        for key in self.keys:
-            found += [self.seen(key), *([self.leaving(key)] if member.windows else [])]
-        return tuple(found)
+        return (*found, *(map(self.leaving, self.keys) if member.windows else ()))
 
 
 @dataclass(frozen=True, slots=True)

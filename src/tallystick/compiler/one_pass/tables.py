@@ -119,7 +119,8 @@ def create_tables(plan: Plan, streams: tuple[Stream, ...]) -> list[str]:
     found += [plan.schema.create(plan.layout.grain(g), grain_rows(plan, counted, g)) for g in plan.member.grains]
     if plan.member.has_all_time:
         found.append(plan.schema.create(plan.layout.all_time, all_time_rows(plan, counted)))
-    found += [plan.schema.create(plan.layout.rolling(w), _rolling(plan, counted, w)) for w in plan.member.windows]
+    for window in plan.member.windows:
+        found += _rolling(plan, counted, window)
     for key in plan.layout.keys if plan.member.windows else ():
         found.append(plan.schema.create(plan.layout.leaving(key), _leaving(plan, key)))
     return found
@@ -146,11 +147,13 @@ def _presences(plan: Plan, stream: Stream) -> list[str]:
     packed = packed_table(plan.member, key)
     around = gaps(packed, plan.packings[key])
     columns = flag_columns(layout.of_key(key), plan.member.grains, plan.member.windows, plan.extent.start)
-    seen = f"SELECT eid, uid, day FROM ({around}) AS f WHERE after >= {plan.extent.settled}"
+    settled = plan.extent.settled
+    seen = f"SELECT eid, uid, day FROM ({around}) AS f WHERE after >= {settled} AND day < {settled}"
     return [
         create_work(packed, pack_presences(plan, stream)),
         flags(flags_table(plan.member, key), around, columns),
         plan.schema.create(layout.seen(key), seen),
+        plan.schema.create(layout.recent(layout.seen(key)), presences(plan, stream, settled)),
         f"DROP TABLE {work(packed)}",
     ]
 
@@ -189,12 +192,29 @@ def arms_of(plan: Plan, counted: Counted, keys: list[str], flag: Flag, tail: str
     return arms
 
 
-def _rolling(plan: Plan, counted: Counted, window: Window) -> str:
-    arms = movements(plan.layout, window, counted, counted.flags)
-    if plan.layout.is_exact:
-        return sweep(plan.layout, arms, plan.extent.first, plan.extent.last)
-    every = frames(plan.layout, window, arms, plan.extent.last)
-    return f"SELECT * FROM ({every}) AS f WHERE {plan.layout.exists} > 0 ORDER BY eid, day"
+def presences(plan: Plan, stream: Stream, since: int) -> str:
+    """Return the query of (eid, uid, day) of a distinct count from a day on, without repeats."""
+    rows = presence_rows(plan, stream)
+    where = f"{' AND' if ' WHERE ' in rows else ' WHERE'} g.{DAY} >= {since}"
+    return f"SELECT DISTINCT c.eid AS eid, ({uid_of(plan, stream)})::BIGINT AS uid, g.{DAY} AS day FROM {rows}{where}"
+
+
+def _rolling(plan: Plan, counted: Counted, window: Window) -> list[str]:
+    """Write the change points of a window, those that may still change into a small table beside the others."""
+    layout, table, points = plan.layout, plan.layout.rolling(window), f"points_{plan.layout.rolling(window)}"
+    arms = movements(layout, window, counted, counted.flags)
+    if layout.is_exact:
+        rows = sweep(layout, arms, plan.extent.first, plan.extent.last)
+    else:
+        every = frames(layout, window, arms, plan.extent.last)
+        rows = f"SELECT * FROM ({every}) AS f WHERE {layout.exists} > 0 ORDER BY eid, day"
+    settled = plan.extent.settled
+    return [
+        create_work(points, rows),
+        plan.schema.create(table, f"SELECT * FROM {work(points)} WHERE nxt < {settled}"),
+        plan.schema.create(layout.recent(table), f"SELECT * FROM {work(points)} WHERE nxt >= {settled}"),
+        f"DROP TABLE {work(points)}",
+    ]
 
 
 def _leaving(plan: Plan, key: str) -> str:

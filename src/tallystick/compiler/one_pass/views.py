@@ -54,7 +54,7 @@ def model_view(
     columns += [tree.sql(DIALECT) for tree in value_columns(member, layout, "c")]
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     return (
-        f"SELECT {', '.join(columns)} FROM {schema.table(table)} AS c "
+        f"SELECT {', '.join(columns)} FROM {_rows(model, layout, schema, table)} AS c "
         f"JOIN {schema.table(entity_table(family, model.entity))} AS e ON e.eid = c.eid{condition}"
     )
 
@@ -69,7 +69,15 @@ def row_count(model: Model, family: Family, layout: Layout, schema: Schema, reac
         count = f"coalesce(sum(least(c.nxt, {reach.last + 1}) - {first}), 0)::BIGINT"
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     entity = schema.table(entity_table(family, model.entity))
-    return f"SELECT {count} AS n FROM {schema.table(table)} AS c JOIN {entity} AS e ON e.eid = c.eid{condition}"
+    rows = _rows(model, layout, schema, table)
+    return f"SELECT {count} AS n FROM {rows} AS c JOIN {entity} AS e ON e.eid = c.eid{condition}"
+
+
+def _rows(model: Model, layout: Layout, schema: Schema, table: str) -> str:
+    if model.time.window is None:
+        return schema.table(table)
+    recent = schema.table(layout.recent(table))
+    return f"(SELECT * FROM {schema.table(table)} UNION ALL SELECT * FROM {recent})"
 
 
 def value_columns(member: Member, layout: Layout, table: str) -> list[exp.Expr]:
