@@ -36,6 +36,7 @@ def main() -> None:
     console.print(summary_table(title, summaries))
     for line in what_next(done, Path("demo")):
         console.print(Text(line, style="dim"))
+    console.print()
     # The pictures of others load a font from a server; ours makes do with what the reader has.
     template = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     PICTURE.write_text(console.export_svg(title="tally demo", code_format=template, unique_id="demo"), encoding="utf-8")
