@@ -30,7 +30,8 @@ def main() -> None:
             report = workspace.build()
             summaries = summarise(workspace)
             title = title_of(workspace.project.settings.name, summaries)
-        done = f"{len(report.models)} models in {perf_counter() - started:.1f} s"
+        rows = sum(model.rows or 0 for model in report.models)
+    done = f"{len(report.models)} models, {rows:,} values, {perf_counter() - started:.1f} s"
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text("$ tally demo --dir demo", style="bold"))
     console.print(summary_table(title, summaries))
