@@ -30,13 +30,14 @@ def main() -> None:
             report = workspace.build()
             summaries = summarise(workspace)
             title = title_of(workspace.project.settings.name, summaries)
-        rows = sum(model.rows for model in report.models)
-        done = f"{len(report.models)} models, {rows:,} values, {perf_counter() - started:.1f} s"
+        rows = sum(model.rows or 0 for model in report.models)
+    done = f"{len(report.models)} models, {rows:,} values, {perf_counter() - started:.1f} s"
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text("$ tally demo --dir demo", style="bold"))
     console.print(summary_table(title, summaries))
     for line in what_next(done, Path("demo")):
         console.print(Text(line, style="dim"))
+    console.print()
     # The pictures of others load a font from a server; ours makes do with what the reader has.
     template = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     PICTURE.write_text(console.export_svg(title="tally demo", code_format=template, unique_id="demo"), encoding="utf-8")

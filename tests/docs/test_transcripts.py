@@ -20,8 +20,12 @@ import pytest
 from tallystick.cli.main import run
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("guides/*.md"))]
 BLOCK = re.compile(r"^```(?P<language>\w+)(?: file=(?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if any(block["language"] in ("console", "pycon") for block in BLOCK.finditer(page.read_text(encoding="utf-8")))
+]
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def pattern_of_line(line: str) -> str:
 def execute(line: str, monkeypatch: pytest.MonkeyPatch) -> str:
     program, *arguments = shlex.split(line)
     if program == "cd":
-        monkeypatch.chdir(arguments[0])
+        monkeypatch.chdir(Path(arguments[0]).expanduser())
         return ""
     if (program, *arguments) == ("make", "demo"):
         program, arguments = "tally", ["demo"]
@@ -64,7 +68,8 @@ def execute(line: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     ran = 0
     for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
@@ -81,6 +86,12 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             assert not failures
             ran += 1
     assert ran
+
+
+def test_readme_and_guides_are_among_the_pages_that_are_run() -> None:
+    assert {"README.md", "first-metric.md", "add-a-source.md", "entities.md", "incremental-builds.md"} <= {
+        page.name for page in PAGES
+    }
 
 
 @pytest.mark.parametrize(

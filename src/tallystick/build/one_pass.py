@@ -181,7 +181,7 @@ def _plan(job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, M
         if keys is not None and keys[0] >= 0 and not tables.keeps_missing(stored, stream.measure.name):
             raw.add(stream.measure.name)
         else:
-            execute(engine, interning.intern_keys(job.family, job.schema, stream, create=True))
+            execute(engine, interning.intern_keys(job.schema, stream, create=True))
         top = max_uid(job, stream, facts[stream.table], raw)
         packings[stream.measure.name] = packing(extent.first, extent.last, top, max_eid(job))
     return Plan(job.family, member, stored, job.schema, extent, packings, frozenset(raw))
@@ -235,7 +235,7 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
             continue
         for stream in mine:
             if stream.measure is not None and stream.measure.name not in stored.raw_keys:
-                execute(job.engine, interning.intern_keys(job.family, job.schema, stream, create=False))
+                execute(job.engine, interning.intern_keys(job.schema, stream, create=False))
         firsts = [f.first for s in mine if (f := facts[s.table]).first is not None]
         first = min([stored.first, *firsts])
         extent = Extent(first, job.last, max(settled(job), since), job.start)
@@ -292,7 +292,7 @@ def max_uid(job: Job, stream: Stream, facts: Measured, raw: set[str]) -> int:
     assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
     if stream.measure.name in raw:
         return 0 if facts.keys is None else facts.keys[1]
-    table = job.schema.table(interning.keys_table(job.family, stream))
+    table = job.schema.table(interning.keys_table(stream))
     return int(job.engine.run(f"SELECT coalesce(max(uid), 0) AS top FROM {table}").to_pylist()[0]["top"])
 
 

@@ -41,7 +41,8 @@ def build(
     with opened(project) as workspace, progress_bar() as progress:
         report = workspace.build(select=tuple(select or ()), start=start, end=end, progress=progress)
     rows = [{"name": m.name, "action": m.action, "rows": m.rows, "seconds": round(m.seconds, 3)} for m in report.models]
-    write_rows(rows, ("name", "action", "rows", "seconds"), form)
+    counted = form is not Format.TABLE or any(m.rows is not None for m in report.models)
+    write_rows(rows, ("name", "action", *(["rows"] if counted else []), "seconds"), form)
     for model in report.failed:
         note(f"error: {model.name}: {model.error}")
     note(summary((str(model.action) for model in report.models), report.seconds))

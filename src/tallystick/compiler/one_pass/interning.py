@@ -34,7 +34,7 @@ def entity_table(family: Family, entity: str) -> str:
     return f"{family.prefix}_of_{entity}"
 
 
-def keys_table(family: Family, stream: Stream) -> str:
+def keys_table(stream: Stream) -> str:
     """Return the dictionary of the keys of a distinct count; it belongs to its metric."""
     assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
     return f"{stream.member.prefix}_keys_{stream.measure.name}"
@@ -106,13 +106,13 @@ def pair_again(family: Family, project: Project, schema: Schema) -> list[str]:
     ]
 
 
-def intern_keys(family: Family, schema: Schema, stream: Stream, *, create: bool) -> list[str]:
+def intern_keys(schema: Schema, stream: Stream, *, create: bool) -> list[str]:
     """Return the statements that number the keys of a distinct count not met before; 0 stands for a missing key."""
-    table, gathered = schema.table(keys_table(family, stream)), work(stream.table)
+    table, gathered = schema.table(keys_table(stream)), work(stream.table)
     key = quoted(KEY)
     if create:
         query = f"SELECT (row_number() OVER ())::INTEGER AS uid, {key} FROM (SELECT DISTINCT {key} FROM {gathered} WHERE {key} IS NOT NULL)"
-        return [schema.create(keys_table(family, stream), query)]
+        return [schema.create(keys_table(stream), query)]
     fresh = f"SELECT DISTINCT {key} FROM {gathered} AS g ANTI JOIN {table} AS k USING ({key}) WHERE {key} IS NOT NULL"
     number = f"(row_number() OVER () + (SELECT coalesce(max(uid), 0) FROM {table}))::INTEGER"
     return [f"INSERT INTO {table} SELECT {number}, {key} FROM ({fresh}) AS fresh"]

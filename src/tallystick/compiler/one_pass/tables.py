@@ -95,7 +95,7 @@ def presence_rows(plan: Plan, stream: Stream) -> str:
     missing = keeps_missing(plan.layout, name)
     if name not in plan.raw_keys:
         kind = "LEFT JOIN" if missing else "JOIN"
-        joins += f" {kind} {plan.schema.table(keys_table(plan.family, stream))} AS k ON k.{key} = g.{key}"
+        joins += f" {kind} {plan.schema.table(keys_table(stream))} AS k ON k.{key} = g.{key}"
     where = "" if missing else f" WHERE g.{key} IS NOT NULL"
     return f"{work(stream.table)} AS g {joins}{where}"
 
