@@ -32,6 +32,7 @@ COMMANDS = {
     "render": Entry("tallystick.cli.render", "Print the SQL of a metric, in any dialect."),
     "query": Entry("tallystick.cli.query", "Compute a metric from the rows of its source and print its values."),
     "build": Entry("tallystick.cli.build", "Write models into the warehouse, incrementally."),
+    "export": Entry("tallystick.cli.export", "Write a project as models for another tool to run."),
 }
 
 

@@ -42,10 +42,9 @@ def roll(
     if len(days) == 1:
         bind_run(tree, tick_run(window, start, context), context)
         return tree
-    if _joins_spine(tree):
-        return _with_spine(tree, window, start, end, context)
-    if context.dialect in LATERAL_DIALECTS:
-        return _lateral(tree, window, start, end, context)
+    if _rolls_at_once(tree, context):
+        first, until = (buckets.date_literal(day, dialect=context.dialect) for day in (start, end))
+        return _at_once(tree, window, first, until, context)
     return _written_out(tree, window, days, context)
 
 
@@ -58,6 +57,33 @@ _TICKS_OF: Mapping[str, Callable[[date], bool]] = {
     "@monthly": lambda day: day.day == 1,
     "@yearly": lambda day: (day.month, day.day) == (1, 1),
 }
+
+
+def roll_over(tree: exp.Query, window: Window, first: exp.Expr, until: exp.Expr, context: DefinitionContext) -> exp.Query:
+    """Bind a rolling definition for every day between two DATE expressions, `until` exclusive.
+
+    Raises CompileError where that takes a query per day, whose number is not known before the dates are.
+    """
+    if not _reads_run(tree):
+        return tree
+    if not _rolls_at_once(tree, context):
+        raise CompileError(
+            f"this definition cannot be rolled over a range of days in one {context.dialect} query",
+            hint="group it by @metrics_sample_date and filter it with @metrics_start",
+        )
+    return _at_once(tree, window, first, until, context)
+
+
+def _rolls_at_once(tree: exp.Query, context: DefinitionContext) -> bool:
+    return not context.is_oso and (_joins_spine(tree) or context.dialect in LATERAL_DIALECTS)
+
+
+def _at_once(
+    tree: exp.Query, window: Window, first: exp.Expr, until: exp.Expr, context: DefinitionContext
+) -> exp.Query:
+    if _joins_spine(tree):
+        return _with_spine(tree, window, first, until, context)
+    return _lateral(tree, window, first, until, context)
 
 
 def _arms(tree: exp.Expr) -> list[exp.Expr]:
@@ -92,27 +118,29 @@ def _reads_run(query: exp.Query) -> bool:
     return any(macro.run for _, macro in calls(query))
 
 
-def _spine(start: date, end: date, context: DefinitionContext) -> exp.Expr:
-    dialect = context.dialect
-    first, last = (buckets.date_literal(day, dialect=dialect) for day in (start, end))
-    return buckets.spine(first, last, _TICKS, dialect=dialect, column=_DAY)
+def _spine(first: exp.Expr, until: exp.Expr, context: DefinitionContext) -> exp.Expr:
+    return buckets.spine(first, until, _TICKS, dialect=context.dialect, column=_DAY)
 
 
-def _with_spine(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:
+def _with_spine(
+    tree: exp.Query, window: Window, first: exp.Expr, until: exp.Expr, context: DefinitionContext
+) -> exp.Query:
     for arm in _arms(tree):
         if isinstance(arm, exp.Select):
-            arm.append("joins", exp.Join(this=_spine(start, end, context), kind="CROSS"))
+            arm.append("joins", exp.Join(this=_spine(first, until, context), kind="CROSS"))
     bind_run(tree, spine_run(window, exp.column(_DAY, table=_TICKS), context), context)
     return tree
 
 
-def _lateral(tree: exp.Query, window: Window, start: date, end: date, context: DefinitionContext) -> exp.Query:
+def _lateral(
+    tree: exp.Query, window: Window, first: exp.Expr, until: exp.Expr, context: DefinitionContext
+) -> exp.Query:
     day = exp.column(_DAY, table=_TICKS)
     bind_run(tree, spine_run(window, day, context), context)
     lateral = exp.Lateral(this=exp.Subquery(this=tree), alias=exp.TableAlias(this=exp.to_identifier("model")))
     return (
         exp.select(exp.column(exp.Star(), table="model"))
-        .from_(_spine(start, end, context))
+        .from_(_spine(first, until, context))
         .join(lateral, join_type="cross")
         .where(exp.column(SAMPLE_DATE, table="model").eq(day.copy()))
     )

@@ -1,0 +1,90 @@
+"""What an export asks the warehouse: when history begins, and which columns tables and files have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+
+from sqlglot import exp
+
+from tallystick.build.extent import first_instant
+from tallystick.compiler.factory_models import EPOCH
+from tallystick.compiler.model import Model
+from tallystick.definitions.metric import SqlQuery
+from tallystick.definitions.project import Project
+from tallystick.engines.adapter import Engine
+from tallystick.engines.connect import connect
+from tallystick.errors import TallystickError
+from tallystick.sql.calendar import Calendar, floor, local_date
+from tallystick.sql.grain import Grain
+
+
+class Facts:
+    """A read-only look at a project's warehouse, made when first needed; what it does not know is None."""
+
+    def __init__(self, project: Project, start: datetime | None = None) -> None:
+        self._project = project
+        self._start = start or project.settings.start
+        self._engine: Engine | None = None
+        self._is_tried = False
+        self._firsts: dict[str, datetime | None] = {}
+
+    @property
+    def calendar(self) -> Calendar:
+        """Return the project's calendar."""
+        settings = self._project.settings
+        return Calendar(settings.time_zone, settings.week_start)
+
+    def start(self, model: Model) -> date | None:
+        """Return the first day of a model's first bucket: as asked for, as the project says, or of its first row."""
+        first = self._start or self._registered(model) or self._first_row(model)
+        if first is None:
+            return None
+        return local_date(floor(first, model.time.grain or Grain.DAY, self.calendar), self.calendar)
+
+    def columns(self, table: str, schema: str | None = None, catalog: str | None = None) -> Mapping[str, str] | None:
+        """Return names and types of a table's columns."""
+        engine = self._connected()
+        if engine is None:
+            return None
+        try:
+            return engine.columns(exp.table_(table, db=schema, catalog=catalog).sql(engine.dialect, identify=True))
+        except TallystickError:
+            return None
+
+    def close(self) -> None:
+        """Close the connection, if one was made."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _registered(self, model: Model) -> datetime | None:
+        definition = self._project.metrics[model.metric].definition
+        options = definition.oso if isinstance(definition, SqlQuery) else None
+        if options is None or options.start is None or options.start == EPOCH:
+            return None
+        return datetime.fromisoformat(f"{options.start[:10]}T00:00:00+00:00")
+
+    def _first_row(self, model: Model) -> datetime | None:
+        if model.metric not in self._firsts:
+            self._firsts[model.metric] = self._read_first(model)
+        return self._firsts[model.metric]
+
+    def _read_first(self, model: Model) -> datetime | None:
+        engine = self._connected()
+        if engine is None:
+            return None
+        try:
+            return first_instant(engine.run, self._project, model, engine.dialect)
+        except TallystickError:
+            return None
+
+    def _connected(self) -> Engine | None:
+        if not self._is_tried:
+            self._is_tried = True
+            try:
+                self._engine = connect(self._project, read_only=True)
+            except TallystickError:
+                # An export is text: without a warehouse it knows less and is written all the same.
+                self._engine = None
+        return self._engine

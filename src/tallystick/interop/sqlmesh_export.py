@@ -1,0 +1,276 @@
+"""A project for SQLMesh: models without macros, their kinds, crons, grains and audits (spec oso §3.3, §12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlglot import exp
+
+from tallystick.compiler.lower import to_text
+from tallystick.compiler.model import Model
+from tallystick.compiler.run_dates import EPOCH
+from tallystick.definitions.project import Project
+from tallystick.errors import UsageError
+from tallystick.interop import connection
+from tallystick.interop.bounds import Bounds
+from tallystick.interop.exported import Contents, Exported, Report, Setting, Staged, Tool, contents
+from tallystick.interop.facts import Facts
+from tallystick.interop.folder import write_folder
+from tallystick.interop.tables import Reference
+from tallystick.interop.yaml import to_yaml
+from tallystick.sql import buckets
+from tallystick.sql.calendar import Calendar
+from tallystick.sql.grain import Grain
+
+TOOL = "sqlmesh"
+SCHEMA = "metrics"
+_ENGINES = {"postgres": "postgres", "clickhouse": "clickhouse", "bigquery": "bigquery", "snowflake": "snowflake"}
+
+
+def export(
+    project: Project,
+    models: Sequence[Model],
+    folder: Path,
+    *,
+    schema: str = SCHEMA,
+    start: datetime | None = None,
+) -> Report:
+    """Write a SQLMesh project for models into a folder; raise UsageError if the folder holds anything else.
+
+    The warehouse is asked for columns and for the first row where it can be reached. `start` begins history there.
+    """
+    facts = Facts(project, start)
+    calendar = facts.calendar
+    tool = Tool(bounds=lambda setting: _bounds(setting, project.warehouse.engine, calendar), written=_table)
+    try:
+        found = contents(project, models, schema, facts, tool)
+        if not found.models:
+            raise UsageError("there is no model to export", hint=str(found.failed[0].error) if found.failed else None)
+        files = dict(_files(found, facts, folder))
+    finally:
+        facts.close()
+    write_folder(folder, files, TOOL)
+    return Report(models=tuple(model.name for model in found.models), files=tuple(sorted(files)), failed=found.failed)
+
+
+def _files(found: Contents, facts: Facts, folder: Path) -> Iterator[tuple[str, str]]:
+    yield "config.yaml", _config(found, folder)
+    yield "README.md", _readme(found)
+    if found.external:
+        yield "external_models.yaml", _external(found, facts)
+    for staged in found.staged:
+        yield f"models/sources/{staged.name}.sql", _staged(staged, found)
+    for model in found.models:
+        yield f"models/{model.setting.metric.name}/{model.name}.sql", _model(model, found)
+
+
+def _table(reference: Reference) -> exp.Table:
+    return exp.table_(reference.name, db=reference.schema, catalog=reference.catalog)
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def _bounds(setting: Setting, dialect: str, calendar: Calendar) -> Bounds:
+    """Return the interval SQLMesh asks for, widened to whole buckets."""
+    grain = setting.model.time.grain
+    if setting.is_full:
+        return _history(setting, dialect, calendar)
+    if grain is not None and grain.is_sub_day:
+        return _instants(grain, calendar, dialect)
+    first, last = (exp.cast(exp.var(name), "date") for name in ("@start_ds", "@end_ds"))
+    if grain is None or grain is Grain.DAY:
+        return Bounds(first=first, until=buckets.add_days(last, 1, dialect=dialect), last=last)
+    first, last = (buckets.date_bucket(day, grain, calendar, dialect=dialect) for day in (first, last))
+    until = buckets.next_bucket(last, grain, dialect=dialect)
+    return Bounds(first=first, until=until, last=buckets.add_days(until, -1, dialect=dialect))
+
+
+def _history(setting: Setting, dialect: str, calendar: Calendar) -> Bounds:
+    """Return all history up to the last bucket that is over: models made whole only know when they are executed."""
+    today = exp.cast(exp.var("@execution_ds"), "date")
+    if not calendar.is_utc:
+        now = exp.cast(exp.var("@execution_ts"), "timestamp")
+        today = buckets.bucket(now, Grain.DAY, calendar, is_date=False, dialect=dialect)
+    grain = setting.model.time.grain
+    until = today if grain is None or grain.is_sub_day else buckets.date_bucket(today, grain, calendar, dialect=dialect)
+    first = buckets.date_literal(setting.start or EPOCH, dialect=dialect)
+    return Bounds(first=first, until=until, last=buckets.add_days(until, -1, dialect=dialect))
+
+
+def _instants(grain: Grain, calendar: Calendar, dialect: str) -> Bounds:
+    first, last = (
+        buckets.bucket(exp.cast(exp.var(name), "timestamp"), grain, calendar, is_date=False, dialect=dialect)
+        for name in ("@start_ts", "@end_ts")
+    )
+    until = buckets.next_bucket(last, grain, dialect=dialect, calendar=calendar)
+    return Bounds(first=first, until=until, last=exp.cast(exp.var("@end_ds"), "date"), are_instants=True)
+
+
+def _is_west_of_utc(zone: str) -> bool:
+    """Tell whether local days of a zone end after those of UTC, in which SQLMesh counts intervals."""
+    year = datetime(2026, 1, 1, tzinfo=UTC)
+    offsets = (year.replace(month=month).astimezone(ZoneInfo(zone)).utcoffset() for month in (1, 7))
+    return any(offset is not None and offset.total_seconds() < 0 for offset in offsets)
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def _model(model: Exported, found: Contents) -> str:
+    about, setting = model.setting.metric.about, model.setting
+    properties = [
+        ("name", _name(found.schema, model.name, found.dialect)),
+        ("kind", "FULL" if setting.is_full else _incremental(model, found)),
+        ("cron", _text(setting.schedule.cron)),
+        *_zone(setting, found.project),
+        ("interval_unit", _text(setting.schedule.unit)),
+        *([("start", _text(setting.start.isoformat()))] if setting.start is not None else []),
+        *([("owner", _text(", ".join(about.owners)))] if about.owners else []),
+        *([("tags", _list(map(_text, about.tags)))] if about.tags else []),
+        ("grain", _list(_columns(model.grain, found.dialect))),
+        ("description", _text(model.description())),
+        ("column_descriptions", _descriptions(model, found.dialect)),
+        ("audits", _audits(model, found.dialect)),
+    ]
+    return f"{_ddl(properties)}\n\n{to_text(_typed(model, found.dialect), found.dialect)}\n"
+
+
+def _typed(model: Exported, dialect: str) -> exp.Query:
+    """Return the query with the type of its time column in plain sight: SQLMesh filters and deletes by it."""
+    grain = model.setting.model.time.grain
+    kind = "timestamp" if grain is not None and grain.is_sub_day else "date"
+    query = model.query
+    found = [node for node in query.selects if node.alias_or_name == model.time_column]
+    if not isinstance(query, exp.Select) or len(found) != 1:
+        columns = [exp.column(name, "model") for name in model.columns if name != model.time_column]
+        time = exp.cast(exp.column(model.time_column, "model"), kind).as_(model.time_column)
+        return exp.select(time, *columns, dialect=dialect).from_(query.subquery("model"))
+    value = found[0].this if isinstance(found[0], exp.Alias) else found[0]
+    if not (isinstance(value, exp.Cast) and value.is_type(kind)):
+        found[0].replace(exp.cast(value.copy(), kind).as_(model.time_column))
+    return query
+
+
+def _incremental(model: Exported, found: Contents) -> str:
+    schedule = model.setting.schedule
+    lines = [
+        f"time_column {_column(model.time_column, found.dialect)}",
+        f"lookback {schedule.lookback(found.project.settings.lookback)}",
+        f"batch_size {schedule.batch_size}",
+    ]
+    return "INCREMENTAL_BY_TIME_RANGE (\n    " + ",\n    ".join(lines) + "\n  )"
+
+
+def _zone(setting: Setting, project: Project) -> list[tuple[str, str]]:
+    zone = project.settings.time_zone
+    sub_day = setting.model.time.grain is not None and setting.model.time.grain.is_sub_day
+    return [] if sub_day or not _is_west_of_utc(zone) else [("cron_tz", _text(zone))]
+
+
+def _audits(model: Exported, dialect: str) -> str:
+    checks = [
+        f"not_null(columns := {_list(_columns(model.not_null, dialect))})",
+        f"unique_combination_of_columns(columns := {_list(_columns(model.grain, dialect))})",
+    ]
+    return "(\n    " + ",\n    ".join(checks) + "\n  )"
+
+
+def _descriptions(model: Exported, dialect: str) -> str:
+    lines = (f"{_column(name, dialect)} = {_text(text)}" for name, text in model.column_descriptions())
+    return "(\n    " + ",\n    ".join(lines) + "\n  )"
+
+
+def _staged(staged: Staged, found: Contents) -> str:
+    properties = [("name", _name(found.schema, staged.name, found.dialect)), ("kind", "VIEW")]
+    if staged.description:
+        properties.append(("description", _text(staged.description)))
+    return f"{_ddl(properties)}\n\n{to_text(staged.query, found.dialect)}\n"
+
+
+def _ddl(properties: Iterable[tuple[str, str]]) -> str:
+    return "MODEL (\n" + ",\n".join(f"  {name} {value}" for name, value in properties) + "\n);"
+
+
+def _name(schema: str, table: str, dialect: str) -> str:
+    return exp.table_(table, db=schema).sql(dialect)
+
+
+def _columns(names: Iterable[str], dialect: str) -> Iterator[str]:
+    return (_column(name, dialect) for name in names)
+
+
+def _column(name: str, dialect: str) -> str:
+    return exp.to_identifier(name).sql(dialect)
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"({', '.join(items)})"
+
+
+def _text(value: str) -> str:
+    return exp.Literal.string(" ".join(value.split())).sql()
+
+
+def _config(found: Contents, folder: Path) -> str:
+    settings = found.project.settings
+    values: dict[str, object] = {
+        "gateways": {"warehouse": _gateway(found, folder)},
+        "default_gateway": "warehouse",
+        "model_defaults": {"dialect": found.dialect},
+    }
+    first = settings.start
+    if first is not None:
+        values["model_defaults"] = {"dialect": found.dialect, "start": first.date().isoformat()}
+    return to_yaml(values)
+
+
+def _gateway(found: Contents, folder: Path) -> dict[str, object]:
+    if found.dialect != "duckdb":
+        options = connection.secret_options(found.project)
+        return {"connection": {"type": _ENGINES.get(found.dialect, found.dialect), **options}}
+    file = connection.duckdb_file(found, folder)
+    # The engine pins its session to UTC, which instants without a zone are read in.
+    config = {"TimeZone": "UTC"}
+    if found.staged:
+        config["file_search_path"] = connection.environment(
+            connection.ROOT_VARIABLE, connection.root(found.project)
+        )
+    path = connection.environment(connection.WAREHOUSE_VARIABLE, file.as_posix())
+    return {"connection": {"type": "duckdb", "database": path, "connector_config": config}}
+
+
+def _external(found: Contents, facts: Facts) -> str:
+    entries = []
+    for table in found.external:
+        columns = facts.columns(table.name, table.schema, table.catalog)
+        name = _table(table).sql(found.dialect)
+        entries.append({"name": name, **({"columns": dict(columns)} if columns else {})})
+    return "".join(to_yaml({"models": [entry]}).removeprefix("models:\n") for entry in entries)
+
+
+def _readme(found: Contents) -> str:
+    settings = found.project.settings
+    fixed = f" --execution-time '{settings.as_of:%Y-%m-%d %H:%M:%S}'" if settings.as_of is not None else ""
+    variables = "`TALLY_WAREHOUSE` names the DuckDB file to work in" if found.dialect == "duckdb" else "See config.yaml"
+    if found.staged:
+        variables += ", `TALLY_PROJECT` the folder in which the source files are"
+    return f"""# {settings.name} for SQLMesh
+
+{len(found.models)} models in the schema `{found.schema}`, written by `tally export sqlmesh`. Write it again rather than
+change it here.
+
+    pip install 'sqlmesh[{found.dialect}]>=0.236'
+    sqlmesh plan --auto-apply --no-prompts{fixed}
+    sqlmesh run
+
+{variables}; both have a default in `config.yaml`.
+
+A model runs when a bucket is complete and holds complete buckets only. What `tally query` shows beyond that is the
+bucket that is still `settling`.
+"""
+
+
