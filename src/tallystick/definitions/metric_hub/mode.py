@@ -1,0 +1,44 @@
+"""The two ways of reading a metric-hub repository, and the quirks that separate them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """`compat` gives what metric-hub's consumers get today; `strict` gives what its documentation promises."""
+
+    COMPAT = "compat"
+    STRICT = "strict"
+
+    @property
+    def is_compat(self) -> bool:
+        """Tell whether quirks are reproduced (and reported) instead of corrected."""
+        return self is Mode.COMPAT
+
+
+class Quirk(StrEnum):
+    """Diagnostic codes of behaviour that compat reproduces; the text says what happened instead."""
+
+    UNKNOWN_KEY = "mh-unknown-key"
+    COERCED = "mh-coerced-value"
+    RENAMED = "mh-renamed-by-name-key"
+    RESERVED = "mh-reserved-key"
+    LOWER_CASED = "mh-lower-cased-key"
+    DIRECTION_FLIPPED = "mh-direction-flipped"
+    FALSY_IGNORED = "mh-falsy-override-ignored"
+    STATISTICS_REPLACED = "mh-statistics-replaced"
+    WILDCARD_RENAMES = "mh-wildcard-renames-metric"
+    WILDCARD_UNMATCHED = "mh-wildcard-unmatched"
+    OUTCOME_DROPPED = "mh-outcome-dropped"
+    PHANTOM_PLATFORM = "mh-phantom-platform"
+    PARAMETERS_LOST = "mh-parameters-lost"
+    ENTRY_IGNORED = "mh-incomplete-entry-ignored"
+    UPSTREAM_ORDER = "mh-upstream-precedence"
+    DATASET_PLACEHOLDER = "mh-dataset-placeholder"
+    SLUG_PLACEHOLDER = "mh-slug-placeholder"
+    JOIN_WITHOUT_ALIAS = "mh-join-without-alias"
+    NO_JOIN_KEYWORD = "mh-no-join-keyword"
+    SEGMENT_WINDOW_IGNORED = "mh-segment-window-ignored"
+    DATASET_DROPPED = "mh-segment-dataset-dropped"
+    BRANCHES_REVERSED = "mh-branches-precedence"
