@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, nearest
+from tallystick.definitions.metric_hub import legacy_toml
 from tallystick.definitions.metric_hub import nouns as n
 from tallystick.definitions.metric_hub.collection import Collection
 from tallystick.definitions.metric_hub.featmon import FeatureSpec, features_from
@@ -56,27 +57,37 @@ class _Loading:
     def read(self, path: Path) -> tuple[Reading, dict[str, Any]] | None:
         """Read one file, or report why that is impossible."""
         name = path.relative_to(self.base).as_posix()
-        reading = Reading(Document(name, ""), self.mode, self.findings)
         try:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as problem:
             self.findings.append(diagnose("mh-unreadable", f"cannot be read: {problem}", Location(name)))
             return None
-        raw = parse(name, text, self.findings)
-        return None if raw is None else (Reading(Document(name, text), reading.mode, self.findings), raw)
+        document = Document(name, text)
+        raw = parse(document, self.mode, self.findings)
+        return None if raw is None else (Reading(document, self.mode, self.findings), raw)
 
 
-def parse(name: str, text: str, findings: list[Diagnostic]) -> dict[str, Any] | None:
-    """Parse TOML text; a syntax error becomes a finding with its line and column."""
+def parse(document: Document, mode: Mode, findings: list[Diagnostic]) -> dict[str, Any] | None:
+    """Parse a TOML document; a syntax error becomes a finding with its line and column."""
+    text, rewritten = legacy_toml.rewrite(document.text) if mode.is_compat else (document.text, ())
     try:
-        return tomllib.loads(text)
+        raw = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as problem:
-        message = str(problem)
-        at = _TOML_AT.search(message)
-        line, column = (int(at[1]), int(at[2])) if at and at[1] else (text.count("\n") + 1, 1)
-        message = _TOML_AT.sub("", message)
-        findings.append(diagnose("mh-toml", f"not valid TOML: {message}", Location(name, line, column)))
+        findings.append(_syntax_error(document, str(problem)))
         return None
+    for line in rewritten:
+        message = "white space at the start of this multi-line string is dropped"
+        at = Location(document.name, line, 1)
+        findings.append(diagnose(Quirk.FIRST_LINE.value, message, at, severity=Severity.INFO))
+    return raw
+
+
+def _syntax_error(document: Document, message: str) -> Diagnostic:
+    at = _TOML_AT.search(message)
+    last = document.text.count("\n") + 1
+    line, column = (int(at[1]), int(at[2])) if at and at[1] else (last, 1)
+    message = f"not valid TOML: {_TOML_AT.sub('', message)}"
+    return diagnose("mh-toml", message, Location(document.name, line, column))
 
 
 def load(root: Path, mode: Mode = Mode.COMPAT, base: Path | None = None) -> Collection:

@@ -20,6 +20,7 @@ class Mode(StrEnum):
 class Quirk(StrEnum):
     """Diagnostic codes of behaviour that compat reproduces; the text says what happened instead."""
 
+    FIRST_LINE = "mh-first-line-stripped"
     UNKNOWN_KEY = "mh-unknown-key"
     COERCED = "mh-coerced-value"
     RENAMED = "mh-renamed-by-name-key"
