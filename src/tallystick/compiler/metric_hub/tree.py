@@ -102,7 +102,8 @@ def _quoted(name: str) -> bool:
 
 def _key(source: SourceQuery, text: str) -> exp.Expression:
     """Return a key column; where sources are joined, a plain path belongs to the outer one."""
-    is_path = source.joins and _PATH.match(text) and text != "NULL"
+    others = {join.source.name for join in source.joins}
+    is_path = others and _PATH.match(text) and text != "NULL" and text.split(".")[0] not in others | {source.name}
     return parse_expression(f"{source.name}.{text}" if is_path else text, f"column of data source {source.name}")
 
 

@@ -181,7 +181,7 @@ def _check_outcome(reading: Reading, raw: Mapping[str, Any]) -> None:
     defaults = raw.get("default_metrics")
     for number, name in enumerate(defaults if isinstance(defaults, list) else []):
         if name not in known:
-            place = root.below("default_metrics", str(number))
+            place = root.below("default_metrics", number)
             message = f"default metric '{name}' is not defined in this outcome"
             reading.error("mh-unknown-metric", message, place, nearest(str(name), known))
 

@@ -15,9 +15,9 @@ from tallystick.definitions.metric_hub import nouns as n
 from tallystick.definitions.metric_hub.collection import Collection
 from tallystick.definitions.metric_hub.mode import Mode, Quirk
 from tallystick.definitions.metric_hub.places import Place
+from tallystick.definitions.metric_hub.schema import SLUG
 
 D = TypeVar("D", bound=n.Definition)
-SLUG = re.compile(r"[A-Za-z0-9_]+\Z")
 _OWN_RULE = frozenset({"name", "place", "places"})
 
 

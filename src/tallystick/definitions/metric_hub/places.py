@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
-from tallystick.definitions.metric_hub.positions import Position, locate
 from tallystick.definitions.origin import Origin
+from tallystick.definitions.toml_positions import TomlPath, locate
 from tallystick.errors import Location
 
 
@@ -25,9 +25,9 @@ class Place:
     """A key of a document, by its path of table names as they are spelled there."""
 
     document: Document
-    path: tuple[str, ...] = ()
+    path: TomlPath = ()
 
-    def below(self, *keys: str) -> Place:
+    def below(self, *keys: str | int) -> Place:
         """Return the place of a key inside this table."""
         return Place(self.document, self.path + keys)
 
@@ -51,6 +51,11 @@ Places = Mapping[str, Place]
 NOWHERE: Places = MappingProxyType({})
 
 
+def dotted(path: TomlPath) -> str:
+    """Return a path as it is spelled in a table header."""
+    return ".".join(str(part) for part in path)
+
+
 def origin_of(place: Place | None, places: Places) -> Origin:
     """Turn places into the origin that ordinary definitions carry; this computes lines."""
     return Origin(
@@ -60,5 +65,5 @@ def origin_of(place: Place | None, places: Places) -> Origin:
 
 
 @lru_cache(maxsize=256)
-def _positions(text: str) -> Mapping[tuple[str, ...], Position]:
+def _positions(text: str) -> Mapping[TomlPath, tuple[int, int]]:
     return locate(text)

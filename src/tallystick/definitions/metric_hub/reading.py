@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from tallystick.definitions.diagnostics import nearest
+from tallystick.definitions.diagnostics import from_error, nearest
 from tallystick.definitions.metric_hub import nouns as n
-from tallystick.definitions.metric_hub import schema
+from tallystick.definitions.metric_hub import schema, structured
 from tallystick.definitions.metric_hub.mode import Quirk
-from tallystick.definitions.metric_hub.places import Place, Places
+from tallystick.definitions.metric_hub.places import Place, Places, dotted
 from tallystick.definitions.metric_hub.values import Reading, ValueProblemError, kind_of
+from tallystick.errors import DefinitionError
 
 Raw = Mapping[str, Any]
 D = TypeVar("D")
@@ -125,7 +126,7 @@ def _named(
             continue
         here = place.below(name)
         if not isinstance(table, dict):
-            message = f"'{'.'.join(here.path)}' should be a table, not a {kind_of(table)}"
+            message = f"'{dotted(here.path)}' should be a table, not a {kind_of(table)}"
             reading.error("mh-not-a-table", message, here, nearest(name, skip))
             continue
         slug = name.lower() if lower else name
@@ -153,7 +154,7 @@ def _fields(
             except ValueProblemError as problem:
                 reading.error("mh-bad-value", str(problem), problem.place or here, problem.hint)
         elif key not in extra and not key.startswith("x_"):
-            message = f"unknown key '{written}' in [{'.'.join(place.path)}] is ignored"
+            message = f"unknown key '{written}' in [{dotted(place.path)}] is ignored"
             reading.quirk(Quirk.UNKNOWN_KEY, message, here, schema.hint_for(key, fields))
     return values, MappingProxyType(places)
 
@@ -179,9 +180,19 @@ def _metrics(
         name = values.pop("name", slug)
         if name != slug:
             reading.quirk(Quirk.RENAMED, f"metric '{slug}' is called '{name}' in SQL", place.below("name"))
-        return n.MetricDefinition(name=name, place=place, places=places, **values)
+        made = n.MetricDefinition(name=name, place=place, places=places, **values)
+        if structured.is_structured(made):
+            _check_structured(reading, made)
+        return made
 
     return _named(reading, tables, root.below("metrics"), metric)
+
+
+def _check_structured(reading: Reading, metric: n.MetricDefinition) -> None:
+    try:
+        structured.check(metric)
+    except DefinitionError as problem:
+        reading.findings.append(from_error("mh-structured-metric", problem))
 
 
 def _periods(
@@ -197,7 +208,7 @@ def _periods(
             message = f"metrics.{key} should be a list of metrics"
             reading.error("mh-period-not-a-list", message, here, f'write {key} = ["metric", …]')
             continue
-        found[period] = tuple(n.Reference(str(name), here.below(str(i))) for i, name in enumerate(value))
+        found[period] = tuple(n.Reference(str(name), here.below(i)) for i, name in enumerate(value))
     return MappingProxyType(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -68,6 +69,7 @@ DATA_SOURCE: Fields = MappingProxyType(
     }
 )
 JOIN: Fields = MappingProxyType({"relationship": v.text, "on_expression": v.text})
+SLUG = re.compile(r"[A-Za-z0-9_]+\Z")
 RELATIONSHIPS = ("one_to_one", "many_to_one", "one_to_many", "many_to_many")
 COLUMN_TYPES = ("simple", "native", "glean", "events_stream")
 DIMENSION: Fields = MappingProxyType({"select_expression": v.text, "data_source": v.text, **_ABOUT})

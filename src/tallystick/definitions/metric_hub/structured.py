@@ -13,9 +13,18 @@ from tallystick.errors import DefinitionError
 AGGREGATIONS = ("sum", "count", "count_where", "any", "recency_within")
 COMPARISONS = (">", ">=", "<", "<=", "=", "!=")
 _NULL_TESTS = ("IS NULL", "IS NOT NULL")
-_COLUMN = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\Z")
+_COLUMN = re.compile(r"[A-Za-z_]\w*\Z")
+_KEYS = (
+    *("aggregation", "column", "where", "within_days", "threshold", "scale"),
+    *("cumulative_window", "incremental_window", "repeat_windows"),
+)
 _ABSENT = 30
 """The days since an event that never happened: beyond every window of 28 bits."""
+
+
+def is_structured(metric: MetricDefinition) -> bool:
+    """Tell whether any key of a structured metric is given."""
+    return any(name in metric.places for name in _KEYS)
 
 
 def select_expression_of(metric: MetricDefinition) -> str | None:
@@ -92,6 +101,8 @@ def check(metric: MetricDefinition) -> None:
 
 def _problem(metric: MetricDefinition) -> tuple[str, str | None] | None:
     kind = metric.aggregation
+    if kind is None:
+        return "structured keys need an aggregation", f"one of {', '.join(AGGREGATIONS)}"
     if metric.select_expression is not None:
         return "select_expression and aggregation exclude each other", "keep one of them"
     if kind not in AGGREGATIONS:

@@ -120,7 +120,7 @@ def array(item: Converter) -> Converter:
             if reading.mode.is_compat and isinstance(value, str) and item is text:
                 return tuple(_coerced(reading, value, "array", tuple(value), place))
             raise ValueProblemError(f"'{place.path[-1]}' should be an array, not a {kind_of(value)}")
-        return tuple(item(reading, element, place.below(str(n))) for n, element in enumerate(value))
+        return tuple(item(reading, element, place.below(n)) for n, element in enumerate(value))
 
     return read
 
@@ -170,7 +170,7 @@ def date(_: Reading, value: object, place: Place) -> str:
 def owner(reading: Reading, value: object, place: Place) -> str | tuple[str, ...]:
     """Read one owner or several."""
     if isinstance(value, list):
-        return tuple(text(reading, item, place.below(str(n))) for n, item in enumerate(value))
+        return tuple(text(reading, item, place.below(n)) for n, item in enumerate(value))
     return text(reading, value, place)
 
 
