@@ -96,8 +96,8 @@ def merge_fields(base: D, overlay: D, merging: Merging, skip: frozenset[str] = f
             changed[name] = theirs
             if name in overlay.places:
                 places[name] = overlay.places[name]
-            elif name in places:
-                places.pop(name)
+            elif overlay.place is not None:
+                places[name] = overlay.place
         elif overlay.written(name) and ours:
             message = f"'{name}' of '{base.name}' keeps {ours!r}: an empty or false override has no effect"
             merging.notice(Quirk.FALSY_IGNORED, message, overlay.places[name])
