@@ -34,6 +34,7 @@ definition = "COALESCE(LOGICAL_OR({select_expr}), FALSE)"
 }
 """A repository of two metrics, for tests that write files beside it."""
 
+
 def rows(name: str) -> Iterator[dict]:
     with gzip.open(FIXTURES / "expected" / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
         yield from map(json.loads, lines)
@@ -41,5 +42,3 @@ def rows(name: str) -> Iterator[dict]:
 
 def expected(name: str):
     return json.loads((FIXTURES / "expected" / f"{name}.json").read_text(encoding="utf-8"))
-
-

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hub import FIXTURES
 
+from hub import FIXTURES
 from tallystick.definitions.metric_hub import loading
 from tallystick.definitions.metric_hub.collection import Collection
 from tallystick.definitions.metric_hub.merging import merge

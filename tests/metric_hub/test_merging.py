@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hub import BASE, expected, rows
 
+from hub import BASE, expected, rows
 from tallystick.compiler.metric_hub import legacy_sql
 from tallystick.compiler.metric_hub.query import metrics_query
 from tallystick.definitions.metric_hub.mode import Mode, Quirk
@@ -23,7 +23,9 @@ QUIRKS = expected("quirk_cases")
 
 def plain(name: str, value: object) -> object:
     if name == "joins" and value is not None:
-        pairs = {key: (("relationship", j.relationship), ("on_expression", j.on_expression)) for key, j in value.items()}
+        pairs = {
+            key: (("relationship", j.relationship), ("on_expression", j.on_expression)) for key, j in value.items()
+        }
         return {key: {name: text for name, text in pair if text is not None} for key, pair in pairs.items()}
     return thaw(value)
 
@@ -45,7 +47,8 @@ def test_every_field_of_every_definition_is_as_expected(repository, merged):
         different += [
             (kind, platform, key, name)
             for name, value in row.items()
-            if plain(name, getattr(definition, name)) != (names(value) if name in ("data_source", "depends_on") else value)
+            if plain(name, getattr(definition, name))
+            != (names(value) if name in ("data_source", "depends_on") else value)
         ]
     assert not different
     assert seen == sum(len(getattr(spec, t)) for spec in collection.definitions.values() for t in TABLES.values())
@@ -130,7 +133,10 @@ def test_the_last_match_of_a_wildcard_wins(build, text, joins):
 
 def test_a_pattern_that_matches_nothing_is_dropped_by_a_merge_only(build):
     files = overlay("[data_sources.'zz*']\nfriendly_name = 'x'\n")
-    assert list(build(files).definitions["firefox_desktop"].data_sources) == QUIRKS["wildcard_unmatched_dropped"]["result"]["alone"]
+    assert (
+        list(build(files).definitions["firefox_desktop"].data_sources)
+        == QUIRKS["wildcard_unmatched_dropped"]["result"]["alone"]
+    )
     merged = build(BASE, files)
     assert list(merged.definitions["firefox_desktop"].data_sources) == ["d1", "d2"]
     assert Quirk.WILDCARD_UNMATCHED in {d.code for d in merged.diagnostics}

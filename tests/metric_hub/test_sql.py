@@ -7,8 +7,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hub import BASE, expected, rows
 
+from hub import BASE, expected, rows
 from tallystick import metric_hub
 from tallystick.compiler.metric_hub import legacy_sql
 from tallystick.compiler.metric_hub.query import metrics_query, source_query
@@ -210,9 +210,10 @@ def test_repeated_metrics_count_once_and_aliases_may_not_clash(build):
 
 def test_a_dataset_nobody_names_is_an_error(build):
     strict = build(
-        {"definitions/app.toml": TWO["definitions/app.toml"].replace('default_dataset = "main"\n', "")}, mode=Mode.STRICT
+        {"definitions/app.toml": TWO["definitions/app.toml"].replace('default_dataset = "main"\n', "")},
+        mode=Mode.STRICT,
     )
-    with pytest.raises(CompileError, match="`{dataset}` template but no value"):
+    with pytest.raises(CompileError, match="template but no value was provided"):
         corrected(strict, ["clicks"])
     assert '"nightly"."events"' in to_sql(
         metrics_tree(metrics_query(strict, ["clicks"], "app"), dataset="nightly"), "duckdb"

@@ -136,8 +136,22 @@ def file_dates(root: Path) -> Mapping[str, dt.datetime]:
     git = shutil.which("git")
     if git is None:
         return MappingProxyType({})
-    command = [git, "-C", str(root), "log", "--format=%x01%ct", "--name-only", "--no-renames", "-z", "--relative", "--", "."]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, errors="surrogateescape")
+    command = [
+        git,
+        "-C",
+        str(root),
+        "log",
+        "--format=%x01%ct",
+        "--name-only",
+        "--no-renames",
+        "-z",
+        "--relative",
+        "--",
+        ".",
+    ]
+    done = subprocess.run(  # noqa: S603 - git, with arguments of our own
+        command, capture_output=True, check=False, text=True, errors="surrogateescape"
+    )
     if done.returncode != 0:
         return MappingProxyType({})
     return MappingProxyType(dict(_dates(done.stdout)))

@@ -111,8 +111,11 @@ def _source_quirks(collection: Collection, source: n.DataSourceDefinition) -> It
         message = f"queries on '{source.name}' keep a literal {{dataset}}"
         hint = "strict mode fills it from default_dataset"
         yield diagnose(
-            Quirk.DATASET_PLACEHOLDER.value, message, place.location if place else None,
-            severity=Severity.INFO, hint=hint,
+            Quirk.DATASET_PLACEHOLDER.value,
+            message,
+            place.location if place else None,
+            severity=Severity.INFO,
+            hint=hint,
         )
     if source.joins:
         where = source.places.get("joins", source.place)

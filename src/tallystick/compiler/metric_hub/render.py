@@ -12,7 +12,7 @@ from tallystick.errors import UsageError
 BIGQUERY = "bigquery"
 
 
-def render_metrics(
+def render_metrics(  # noqa: PLR0913 - the peer's parameters, and two of ours
     collection: Collection,
     metrics: Sequence[str],
     platform: str,

@@ -58,12 +58,21 @@ def source_tree(
     return _from(exp.select("*"), source, where, dataset, ignore_joins=ignore_joins)
 
 
-def to_sql(tree: exp.Expression, dialect: str = DIALECT, *, pretty: bool = True) -> str:
+def to_sql(tree: exp.Expr, dialect: str = DIALECT, *, pretty: bool = True) -> str:
     """Write a tree in a dialect; raises `CompileError` for what the dialect cannot say."""
+    if dialect != DIALECT:
+        tree = tree.transform(_portable)
     try:
         return tree.sql(dialect, pretty=pretty, unsupported_level=sqlglot.ErrorLevel.RAISE)
     except UnsupportedError as problem:
         raise CompileError(f"cannot be written for {dialect}: {problem}") from None
+
+
+def _portable(node: exp.Expr) -> exp.Expr:
+    """Replace what means something else elsewhere: BigQuery's COUNTIF is 0 without rows, others' are NULL."""
+    if isinstance(node, exp.CountIf):
+        return exp.Count(this=exp.case().when(node.this, exp.Literal.number(1)))
+    return node
 
 
 def _check_aliases(query: MetricsQuery) -> None:
@@ -81,7 +90,7 @@ def _keys(query: MetricsQuery) -> list[str]:
 def _part(source: SourceQuery, query: MetricsQuery, dataset: str | None) -> exp.Select:
     """Aggregate one source."""
     columns = next(columns for candidate, columns in query.parts if candidate is source)
-    keys: dict[str, exp.Expression] = {}
+    keys: dict[str, exp.Expr] = {}
     if query.by_client:
         keys["client_id"] = _key(source, source.client_id)
     if query.by_date:
@@ -100,10 +109,12 @@ def _quoted(name: str) -> bool:
     return not _PLAIN.match(name)
 
 
-def _key(source: SourceQuery, text: str) -> exp.Expression:
+def _key(source: SourceQuery, text: str) -> exp.Expr:
     """Return a key column; where sources are joined, a plain path belongs to the outer one."""
     others = {join.source.name for join in source.joins}
-    is_path = others and _PATH.match(text) and text != "NULL" and text.split(".")[0] not in others | {source.name}
+    is_path = (
+        others and _PATH.match(text) and text != "NULL" and text.split(".", maxsplit=1)[0] not in others | {source.name}
+    )
     return parse_expression(f"{source.name}.{text}" if is_path else text, f"column of data source {source.name}")
 
 
@@ -116,7 +127,7 @@ def _from(
     return select
 
 
-def _rows(source: SourceQuery, where: str | None, dataset: str | None) -> exp.Expression:
+def _rows(source: SourceQuery, where: str | None, dataset: str | None) -> exp.Expr:
     table = from_expression(source, dataset)
     if where:
         inner = exp.select("*").from_(_aliased(table, source.name))
@@ -124,7 +135,7 @@ def _rows(source: SourceQuery, where: str | None, dataset: str | None) -> exp.Ex
     return _aliased(table, source.name)
 
 
-def _aliased(table: exp.Expression, name: str) -> exp.Expression:
+def _aliased(table: exp.Expr, name: str) -> exp.Expr:
     return exp.alias_(table, name, table=True, quoted=_quoted(name))
 
 
@@ -153,7 +164,7 @@ def _column_of(source: SourceQuery, text: str) -> str:
     return f"{source.name}.{text}" if _PATH.match(text) else text
 
 
-def from_expression(source: SourceQuery, dataset: str | None) -> exp.Expression:
+def from_expression(source: SourceQuery, dataset: str | None) -> exp.Expr:
     """Return the FROM item of a source, its placeholders filled."""
     text = _filled(source.from_expression, source, dataset)
     try:
@@ -164,7 +175,7 @@ def from_expression(source: SourceQuery, dataset: str | None) -> exp.Expression:
     if not isinstance(from_, exp.From) or tree.args.get("where") or tree.args.get("joins"):
         raise ExpressionError(f"from_expression of data source {source.name} is not one table or subquery")
     quote_odd_names(tree)
-    table: exp.Expression = from_.this
+    table: exp.Expr = from_.this
     return table
 
 
@@ -211,13 +222,13 @@ def _side_by_side(query: MetricsQuery) -> exp.Select:
     return reduce(lambda tree, name: tree.join(exp.to_identifier(name), join_type="cross"), others, select)
 
 
-def _metric_columns(query: MetricsQuery) -> Iterable[exp.Expression]:
+def _metric_columns(query: MetricsQuery) -> Iterable[exp.Expr]:
     for source, columns in query.parts:
         for column in columns:
             yield exp.column(exp.to_identifier(column.name, quoted=_quoted(column.name)), table=source.name)
 
 
-def parse_expression(text: str, what: str) -> exp.Expression:
+def parse_expression(text: str, what: str) -> exp.Expr:
     """Parse one expression of a repository's SQL; raises `ExpressionError` naming what it was."""
     try:
         tree = sqlglot.parse_one(text, read=DIALECT, into=exp.Condition)
@@ -227,7 +238,7 @@ def parse_expression(text: str, what: str) -> exp.Expression:
     return tree
 
 
-def quote_odd_names(tree: exp.Expression) -> None:
+def quote_odd_names(tree: exp.Expr) -> None:
     """Quote every name that a dialect might read as something else, such as a project with hyphens."""
     for name in tree.find_all(exp.Identifier):
         if _quoted(name.name):

@@ -231,9 +231,7 @@ def resolve_segment(scope: Scope, reference: n.Reference) -> r.ResolvedSegment:
         known = {*scope.spec.segment_data_sources, *(shared.segment_data_sources if shared else ())}
         place = definition.places.get("data_source")
         message = f"Could not find definition for segment data source '{source_name}'"
-        raise DefinitionNotFoundError(
-            message, at=place.location if place else at, hint=nearest(source_name, known)
-        )
+        raise DefinitionNotFoundError(message, at=place.location if place else at, hint=nearest(source_name, known))
     return r.ResolvedSegment(
         name=definition.name,
         data_source=_segment_source(scope, source),
@@ -245,9 +243,7 @@ def resolve_segment(scope: Scope, reference: n.Reference) -> r.ResolvedSegment:
 
 def _expanded(scope: Scope, definition: n.SegmentDefinition) -> str:
     try:
-        return expand_parametrized(
-            str(definition.select_expression), scope.collection.functions, scope.spec.parameters
-        )
+        return expand_parametrized(str(definition.select_expression), scope.collection.functions, scope.spec.parameters)
     except MacroError as problem:
         place = definition.places.get("select_expression")
         raise MacroError(problem.message, at=place.location if place else None, hint=problem.hint) from None

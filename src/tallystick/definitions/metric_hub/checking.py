@@ -77,8 +77,11 @@ def candidate_platforms(collection: Collection, slug: str) -> list[str]:
         outcomes = sum((platform, reference.name) in collection.outcomes for reference in config.experiment.outcomes)
         if spec is None:
             return outcomes
-        return outcomes + len(names & {*spec.metrics}) + len(sources & {*spec.data_sources}) + len(
-            segments & {*spec.segments}
+        return (
+            outcomes
+            + len(names & {*spec.metrics})
+            + len(sources & {*spec.data_sources})
+            + len(segments & {*spec.segments})
         )
 
     return sorted(platforms, key=known_on, reverse=True)

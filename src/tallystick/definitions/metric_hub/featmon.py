@@ -60,9 +60,7 @@ def features_from(reading: v.Reading, raw: Mapping[str, Any], platform: str) -> 
         name: _feature(reading, name, table, root.below("features", name), sources)
         for name, table in _tables(reading, raw, "features", root)
     }
-    return FeatureSpec(
-        platform=platform, data_sources=MappingProxyType(sources), features=MappingProxyType(features)
-    )
+    return FeatureSpec(platform=platform, data_sources=MappingProxyType(sources), features=MappingProxyType(features))
 
 
 def _tables(reading: v.Reading, raw: Mapping[str, Any], key: str, place: Place) -> list[tuple[str, Any]]:

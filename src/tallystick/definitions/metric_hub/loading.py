@@ -141,9 +141,7 @@ def _load_definitions(loading: _Loading) -> None:
                 continue
             message = "functions.toml also becomes a platform called 'functions'"
             place = Place(reading.document).location
-            loading.findings.append(
-                diagnose(Quirk.PHANTOM_PLATFORM.value, message, place, severity=Severity.INFO)
-            )
+            loading.findings.append(diagnose(Quirk.PHANTOM_PLATFORM.value, message, place, severity=Severity.INFO))
         spec = spec_from(reading, raw, n.Kind.DEFINITION, path.stem, path.stem)
         loading.definitions[path.stem] = spec
         _report_unread_tables(reading, raw, spec.kind, {"functions"} if path.stem == "functions" else set())

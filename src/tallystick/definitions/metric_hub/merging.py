@@ -28,9 +28,7 @@ class Merging:
     mode: Mode
     findings: list[Diagnostic] = field(default_factory=list)
 
-    def notice(
-        self, quirk: Quirk, message: str, place: Place | None, severity: Severity = Severity.WARNING
-    ) -> None:
+    def notice(self, quirk: Quirk, message: str, place: Place | None, severity: Severity = Severity.WARNING) -> None:
         """Record a quirk of merging; in strict mode nothing happened that needs a word."""
         if self.mode.is_compat:
             location = place.location if place else None
@@ -86,7 +84,7 @@ def merge_fields(base: D, overlay: D, merging: Merging, skip: frozenset[str] = f
     """Merge scalar fields: compat lets only truthy values win, strict everything that was written (spec §5.2)."""
     places = dict(base.places)
     changed: dict[str, Any] = {}
-    for name in _scalar_fields(type(base)):
+    for name in _scalar_fields(type(base)):  # type: ignore[arg-type]
         if name in skip:
             continue
         theirs, ours = getattr(overlay, name), getattr(base, name)
@@ -192,9 +190,7 @@ def _outcomes(
     return MappingProxyType({**overlay, **kept})
 
 
-def _merge_lost_parameters(
-    base: n.Spec, overlay: n.Spec, merging: Merging
-) -> Mapping[str, n.ParameterDefinition]:
+def _merge_lost_parameters(base: n.Spec, overlay: n.Spec, merging: Merging) -> Mapping[str, n.ParameterDefinition]:
     """Merge parameters; compat drops the overlay's, as the peer does on the real path (spec §6.1)."""
     if not merging.mode.is_compat:
         return _united(base.parameters, overlay.parameters, merge_parameter)  # type: ignore[no-any-return]

@@ -163,7 +163,7 @@ def _metrics(
     reading: Reading, raw: Raw, root: Place, fields: schema.Fields, *, is_closed: bool = False
 ) -> Mapping[str, n.MetricDefinition]:
     tables = dict(_subtable(reading, raw, "metrics", root))
-    for key in ({} if is_closed else n.PERIOD_KEYS):
+    for key in {} if is_closed else n.PERIOD_KEYS:
         tables.pop(key, None)
     if not is_closed and "days28" in tables:
         here = root.below("metrics", "days28")
@@ -195,9 +195,7 @@ def _check_structured(reading: Reading, metric: n.MetricDefinition) -> None:
         reading.findings.append(from_error("mh-structured-metric", problem))
 
 
-def _periods(
-    reading: Reading, table: Raw, root: Place, is_outcome: bool
-) -> Mapping[n.Period, tuple[n.Reference, ...]]:
+def _periods(reading: Reading, table: Raw, root: Place, is_outcome: bool) -> Mapping[n.Period, tuple[n.Reference, ...]]:
     found: dict[n.Period, tuple[n.Reference, ...]] = {}
     for key, period in n.PERIOD_KEYS.items():
         if key not in table:

@@ -107,7 +107,9 @@ def _complete(shared: n.MetricDefinition, name: str) -> n.MetricDefinition:
     if is_complete(shared):
         return shared
     message = f"No default definition found for referenced metric {name}: it only has statistics, no select_expression"
-    raise DefinitionNotFoundError(message, at=_at(shared), hint="define select_expression and data_source in definitions/")
+    raise DefinitionNotFoundError(
+        message, at=_at(shared), hint="define select_expression and data_source in definitions/"
+    )
 
 
 def is_complete(definition: n.MetricDefinition) -> bool:
@@ -124,10 +126,7 @@ def _at(definition: n.Definition, *keys: str) -> Location | None:
 
 
 def _summaries_of(scope: Scope, definition: n.MetricDefinition) -> tuple[r.Summary, ...]:
-    if definition.depends_on:
-        metric = _composite(scope, definition)
-    else:
-        metric = _metric(scope, definition)
+    metric = _composite(scope, definition) if definition.depends_on else _metric(scope, definition)
     if definition.statistics is None:
         message = f"No statistical treatment defined for metric '{definition.name}'"
         hint = f"add [metrics.{definition.name}.statistics.<statistic>]"

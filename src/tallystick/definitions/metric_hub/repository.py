@@ -19,7 +19,8 @@ from tallystick.errors import Location, ProjectError, UnknownNameError
 
 JETSTREAM, OPMON, LOOKER = "jetstream", "opmon", "looker"
 _OURS = re.compile(
-    r"^\s*\[\s*(data_sources|functions|experiment|project|segments)\b|^\s*select_expression\s*=|^\[metrics\]", re.MULTILINE
+    r"^\s*\[\s*(data_sources|functions|experiment|project|segments)\b|^\s*select_expression\s*=|^\[metrics\]",
+    re.MULTILINE,
 )
 
 
@@ -58,7 +59,9 @@ def is_repository(folder: Path) -> bool:
     looked_at = [*(folder / name for name in loading.FOLDERS), folder / JETSTREAM, folder / OPMON, folder / LOOKER]
     outcomes = folder / "outcomes"
     platforms = [p for p in outcomes.iterdir() if p.is_dir()] if outcomes.is_dir() else []
-    return any(_looks_like_ours(path) for place in (*looked_at, *platforms, folder) for path in loading.toml_files(place))
+    return any(
+        _looks_like_ours(path) for place in (*looked_at, *platforms, folder) for path in loading.toml_files(place)
+    )
 
 
 def _looks_like_ours(path: Path) -> bool:
@@ -76,13 +79,11 @@ def open_repository(root: Path, mode: Mode = Mode.COMPAT) -> Repository:
     own = {name: loading.load(root / name, mode, base=root) for name in tool_folders(root)}
     if not (own or shared.configs or shared.definitions or shared.outcomes or shared.defaults or shared.diagnostics):
         raise ProjectError(f"{root} holds no metric-hub definitions", hint="expected definitions/<platform>.toml")
-    strays = _misnamed_folders(root, own, shared)
+    strays = _misnamed_folders(own, shared)
     tools = {name: merge(shared, collection) for name, collection in own.items()}
     if strays:
         shared = _with(shared, strays)
-    return Repository(
-        root=root, mode=mode, shared=shared, tools=MappingProxyType(tools), own=MappingProxyType(own)
-    )
+    return Repository(root=root, mode=mode, shared=shared, tools=MappingProxyType(tools), own=MappingProxyType(own))
 
 
 def _with(collection: Collection, findings: Iterable[Diagnostic]) -> Collection:
@@ -104,7 +105,7 @@ def _is_tool(folder: Path) -> bool:
     return any(_looks_like_ours(path) for path in loading.toml_files(folder))
 
 
-def _misnamed_folders(root: Path, own: Mapping[str, Collection], shared: Collection) -> list[Diagnostic]:
+def _misnamed_folders(own: Mapping[str, Collection], shared: Collection) -> list[Diagnostic]:
     """Report a folder whose files name platforms and whose own name is nearly that of one of metric-hub's."""
     findings = []
     for name, collection in own.items():
@@ -122,9 +123,7 @@ def qualified(collection: Collection, name: str) -> tuple[str, str]:
     platform, _, slug = name.partition(".")
     if slug:
         if platform not in collection.definitions:
-            raise UnknownNameError(
-                f"there is no platform '{platform}'", hint=nearest(platform, collection.definitions)
-            )
+            raise UnknownNameError(f"there is no platform '{platform}'", hint=nearest(platform, collection.definitions))
         return platform, slug
     owners = [p for p, spec in collection.definitions.items() if name in _names(spec)]
     if len(owners) == 1:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.metric_hub import values as v
 from tallystick.definitions.metric_hub.nouns import PERIOD_KEYS
+from tallystick.definitions.metric_hub.places import Place
 
 Fields = Mapping[str, v.Converter]
 
@@ -112,7 +113,7 @@ EXPERIMENT: Fields = MappingProxyType(
 SYMBOLIC_WINDOWS = ("analysis_window_start", "analysis_window_end", "enrollment_start", "enrollment_end")
 
 
-def _window(reading: v.Reading, value: object, place: v.Place) -> int | str:
+def _window(reading: v.Reading, value: object, place: Place) -> int | str:
     if value in SYMBOLIC_WINDOWS:
         return str(value)
     try:

@@ -52,7 +52,7 @@ _NAMES: Mapping[type, str] = {
     int: "a whole number",
     str: "a text",
     bool: "true or false",
-    Mapping: "a table",  # type: ignore[type-abstract]
+    Mapping: "a table",
     tuple: "a list",
 }
 
@@ -81,8 +81,8 @@ _FRACTION = Parameter(float, 0.005, low=0.0, high=0.5)
 _INTERVAL = Parameter(float, 0.95, low=0.5, high=0.9999)
 _SAMPLES = Parameter(int, 10_000, low=100, high=1_000_000)
 _GRID = {"grid_size": Parameter(int, 256, low=2, high=100_000), "log_space": Parameter(bool, False)}
-_COVARIATE = Parameter(Mapping)  # type: ignore[type-abstract]
-_POP = Parameter(Mapping)  # type: ignore[type-abstract]
+_COVARIATE = Parameter(Mapping)
+_POP = Parameter(Mapping)
 _BI = {"period_over_period": _POP}
 
 

@@ -106,18 +106,24 @@ def _problem(metric: MetricDefinition) -> tuple[str, str | None] | None:
     if metric.select_expression is not None:
         return "select_expression and aggregation exclude each other", "keep one of them"
     if kind not in AGGREGATIONS:
-        return f"'{kind}' is not a valid aggregation", nearest(str(kind), AGGREGATIONS)
-    if kind in ("count_where", "any") and bool(metric.column) == bool(metric.where):
-        return f"aggregation '{kind}' needs exactly one of column and where", None
-    if kind in ("sum", "count", "recency_within") and not metric.column:
-        return f"aggregation '{kind}' needs a column", None
-    if kind == "recency_within" and not 1 <= (metric.within_days or 0) <= 28:
-        return "within_days must be between 1 and 28", None
-    if kind != "recency_within" and metric.within_days is not None:
-        return f"within_days means nothing for aggregation '{kind}'", None
-    if kind in ("sum", "count", "recency_within") and metric.where:
-        return f"aggregation '{kind}' takes no where", None
+        return f"'{kind}' is not a valid aggregation", nearest(kind, AGGREGATIONS)
+    if message := _needs(metric, kind):
+        return message, None
     return _column_problem(metric) or _condition_problem(metric.where) or _window_problem(metric)
+
+
+def _needs(metric: MetricDefinition, kind: str) -> str | None:
+    """Say which key an aggregation lacks or does not take."""
+    if kind in ("count_where", "any"):
+        if bool(metric.column) == bool(metric.where):
+            return f"aggregation '{kind}' needs exactly one of column and where"
+    elif not metric.column:
+        return f"aggregation '{kind}' needs a column"
+    elif metric.where:
+        return f"aggregation '{kind}' takes no where"
+    if kind != "recency_within":
+        return None if metric.within_days is None else f"within_days means nothing for aggregation '{kind}'"
+    return None if 1 <= (metric.within_days or 0) <= 28 else "within_days must be between 1 and 28"
 
 
 def _column_problem(metric: MetricDefinition) -> tuple[str, str | None] | None:

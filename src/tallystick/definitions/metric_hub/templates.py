@@ -32,9 +32,7 @@ def expand(text: str, functions: Functions, values: Mapping[str, object] | None 
     return render(text, {**functions, **(values or {})})
 
 
-def expand_parametrized(
-    text: str, functions: Functions, parameters: Mapping[str, ParameterDefinition]
-) -> str:
+def expand_parametrized(text: str, functions: Functions, parameters: Mapping[str, ParameterDefinition]) -> str:
     """Expand a select expression that may name parameters of an outcome (spec §3.7, §4.1)."""
     if "parameters" not in text:
         return expand(text, functions)
@@ -69,7 +67,7 @@ def _expand_calls(text: str, functions: Functions) -> str | None:
 
 
 def _without_last_break(text: str) -> str:
-    return text[:-1] if text.endswith("\n") else text
+    return text.removesuffix("\n")
 
 
 def render(text: str, values: Mapping[str, Any]) -> str:
@@ -78,11 +76,12 @@ def render(text: str, values: Mapping[str, Any]) -> str:
     from jinja2.exceptions import SecurityError, TemplateSyntaxError, UndefinedError
 
     try:
-        return _template(text).render(**values)
+        return str(_template(text).render(**values))
     except TemplateSyntaxError as problem:
         raise MacroError(f"{problem.message} (line {problem.lineno} of the expression)") from None
     except UndefinedError as problem:
-        raise MacroError(str(problem), hint=_nearest_name(str(problem), values)) from None
+        message = re.sub(r"^'(?:types\.)?mappingproxy object'", "'experiment'", str(problem))
+        raise MacroError(message, hint=_nearest_name(message, values)) from None
     except SecurityError as problem:
         raise MacroError(f"not allowed in a template: {problem}") from None
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as problem:
@@ -104,8 +103,8 @@ def _nearest_name(message: str, values: Mapping[str, Any]) -> str | None:
     if undefined:
         return nearest(undefined[1], values)
     attribute = re.search(r"has no attribute '(\w+)'", message)
-    parameters = values.get("parameters")
-    return nearest(attribute[1], parameters) if attribute and isinstance(parameters, Mapping) else None
+    known = values.get("parameters") or values.get("experiment")
+    return nearest(attribute[1], known) if attribute and isinstance(known, Mapping) else None
 
 
 def refers_to(text: str, name: str) -> bool:
@@ -115,7 +114,8 @@ def refers_to(text: str, name: str) -> bool:
     from jinja2 import Environment, TemplateSyntaxError, meta
 
     try:
-        return name in meta.find_undeclared_variables(Environment(autoescape=False).parse(text))
+        tree = Environment(autoescape=False).parse(text)  # noqa: S701 - SQL, not HTML
+        return name in meta.find_undeclared_variables(tree)
     except TemplateSyntaxError:
         return False
 

@@ -135,7 +135,7 @@ def one_of(enum: type[E], label: str) -> Converter:
 
     def read(_: Reading, value: object, place: Place) -> E:
         try:
-            return enum(value)
+            return enum(str(value))
         except ValueError:
             hint = nearest(str(value), list(enum))
             raise ValueProblemError(f"{value!r} is not a valid {label}", hint, place) from None
@@ -174,7 +174,7 @@ def owner(reading: Reading, value: object, place: Place) -> str | tuple[str, ...
     return text(reading, value, place)
 
 
-def statistics(reading: Reading, value: object, place: Place) -> Any:
+def statistics(_: Reading, value: object, place: Place) -> Any:
     """Read the statistics of a metric: name → parameters."""
     if not isinstance(value, dict):
         raise ValueProblemError(f"statistics should be a table of statistics, not a {kind_of(value)}")
