@@ -38,7 +38,8 @@ JOIN ranked AS b ON b.place = CEIL(g.place)
 
 
 def linear_sums_tree(
-    units: exp.Expr, metric: str, *, covariate: str | None = None, drop_highest: float = 0.005, is_integer: bool = False
+    units: exp.Expr, metric: str, *, covariate: str | None = None, drop_highest: float = 0.005, is_integer: bool = False,
+    dialect: str = "bigquery",
 ) -> exp.Select:
     """Return the query for the sums of a linear model: capped once over all branches, centred, one row per branch.
 
@@ -51,28 +52,34 @@ def linear_sums_tree(
         present = exp.and_(present, exp.Not(this=exp.Is(this=x.copy(), expression=exp.Null())))
     rows = filled(_ROWS, {"units": units}, y=y, x=x, present=present)
     select = filled(_PLAIN)
-    tops = exp.select(
-        exp.alias_(_top("y", drop_highest, is_integer), "top_y"), exp.alias_(_top("x", drop_highest, is_integer), "top_x")
-    ).from_("rows_read")
+    tops = _tops(drop_highest, dialect, {"y": is_integer, "x": False})
     for name, tree in (("rows_read", rows), ("tops", tops), ("capped", filled(_CAPPED)), ("centres", filled(_CENTRES))):
         select = select.with_(name, as_=tree)
     return select
 
 
-def _top(column: str, drop_highest: float, is_integer: bool) -> exp.Expr:
-    """Return the exact quantile above which values are set to it."""
-    quantile = exp.WithinGroup(
-        this=exp.PercentileCont(this=literal(1 - drop_highest)),
-        expression=exp.Order(expressions=[exp.Ordered(this=exp.column(column), nulls_first=False)]),
-    )
-    return exp.Ceil(this=quantile) if is_integer else quantile
+def _tops(drop_highest: float, dialect: str, columns: Mapping[str, bool]) -> exp.Select:
+    """Return the exact quantiles above which values are set to them; BigQuery has them as window functions only."""
+    tops = []
+    for name, is_integer in columns.items():
+        quantile = literal(1 - drop_highest)
+        top: exp.Expr = exp.WithinGroup(
+            this=exp.PercentileCont(this=quantile),
+            expression=exp.Order(expressions=[exp.Ordered(this=exp.column(name), nulls_first=False)]),
+        )
+        if dialect == "bigquery":
+            top = exp.Window(this=exp.PercentileCont(this=exp.column(name), expression=quantile))
+        tops.append(exp.alias_(exp.Ceil(this=top) if is_integer else top, f"top_{name}"))
+    select = exp.select(*tops).from_("rows_read")
+    return select.limit(1) if dialect == "bigquery" else select
 
 
-def covariate_tree(units: exp.Expr, metric: str, covariate: str, *, drop_highest: float = 0.005) -> exp.Select:
+def covariate_tree(units: exp.Expr, metric: str, covariate: str, *, drop_highest: float = 0.005, dialect: str = "bigquery"
+) -> exp.Select:
     """Return the query for q̄ of spec §10.2: the mean of a capped covariate's quantiles at 0, 0.0001, …, 0.9999."""
     present = [exp.Not(this=exp.Is(this=exp.column(name, "u"), expression=exp.Null())) for name in (metric, covariate)]
     rows = filled(_ROWS, {"units": units}, y=exp.column(metric, "u"), x=exp.column(covariate, "u"), present=exp.and_(*present))
-    top = exp.select(exp.alias_(_top("x", drop_highest, is_integer=False), "top_x")).from_("rows_read")
+    top = _tops(drop_highest, dialect, {"x": False})
     select = filled(_MEAN_QUANTILE)
     for name, tree in (("rows_read", rows), ("tops", top), ("ranked", filled(_RANKED)), ("grid", filled(_GRID))):
         select = select.with_(name, as_=tree)
