@@ -8,10 +8,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tallystick.definitions.metric_hub import loading
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from tallystick.compiler.metric_hub.portability import Portability
     from tallystick.definitions.diagnostics import Diagnostic
 
-__all__ = ["Collection", "ExperimentRecord", "Mode", "RepositoryError", "SpecView", "load"]
+__all__ = ["Collection", "ExperimentRecord", "Mode", "RepositoryError", "SpecView", "file_dates", "load"]
 
 ExperimentRecord = r.ExperimentRecord
 AnyPath = str | PathLike[str]
@@ -303,8 +306,6 @@ class Collection:
 
     def last_modified(self) -> Mapping[str, dt.datetime]:
         """Return when each file of the first folder last changed (UTC), from one `git log`; empty outside git."""
-        from tallystick.service.metric_hub import file_dates
-
         return file_dates(Path(self.definitions.roots[0]))
 
 
@@ -315,3 +316,41 @@ def _sound(configuration: C) -> C:
     if configuration.errors:
         raise RepositoryError(configuration.errors)
     return configuration
+
+
+def file_dates(root: Path) -> Mapping[str, dt.datetime]:
+    """Return when each file below a folder last changed (UTC), from a single `git log`; empty without git."""
+    git = shutil.which("git")
+    if git is None:
+        return MappingProxyType({})
+    command = [
+        git,
+        "-C",
+        str(root),
+        "log",
+        "--format=%x01%ct",
+        "--name-only",
+        "--no-renames",
+        "-z",
+        "--relative",
+        "--",
+        ".",
+    ]
+    done = subprocess.run(  # noqa: S603 - git, with arguments of our own
+        command, capture_output=True, check=False, text=True, errors="surrogateescape"
+    )
+    if done.returncode != 0:
+        return MappingProxyType({})
+    return MappingProxyType(dict(_dates(done.stdout)))
+
+
+def _dates(log: str) -> Iterator[tuple[str, dt.datetime]]:
+    """Yield the newest date of every name; commits come newest first."""
+    seen: set[str] = set()
+    for commit in log.split("\x01")[1:]:
+        stamp, *names = commit.replace("\n", "\0").split("\0")
+        when = dt.datetime.fromtimestamp(int(stamp), dt.UTC)
+        for name in names:
+            if name and name not in seen:
+                seen.add(name)
+                yield name, when

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,7 +98,13 @@ def opmon(
     from tallystick.service.metric_hub_plans import read_project
 
     reading = read_project(
-        project, slug, tool=tool or "opmon", strict=strict, day=_day(day) or date.today(), dialect=dialect, with_sql=sql  # noqa: DTZ011 - the day of the person asking
+        project,
+        slug,
+        tool=tool or "opmon",
+        strict=strict,
+        day=_day(day) or datetime.now(UTC).date(),
+        dialect=dialect,
+        with_sql=sql,
     )
     _write_project(reading, form)
     _finish(reading.diagnostics)
@@ -125,7 +131,9 @@ def _write_experiment(reading: ExperimentReading, form: Format) -> None:
 
 def _write_project(reading: ProjectReading, form: Format) -> None:
     if form is Format.JSON:
-        write_json({"project": reading.facts, "summaries": reading.rows, "alerts": reading.alerts, "sql": reading.queries})
+        write_json(
+            {"project": reading.facts, "summaries": reading.rows, "alerts": reading.alerts, "sql": reading.queries}
+        )
         return
     for name, value in reading.facts.items():
         write_line(f"-- {name}: {value}")

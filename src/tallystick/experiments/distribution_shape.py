@@ -25,9 +25,7 @@ def grid(values: Floats, size: int, *, log_space: bool = False) -> Floats:
     return np.concatenate([[0.0], np.geomspace(float(values[values > 0].min()), high, size)])
 
 
-def empirical_cdf(
-    values: Mapping[str, Floats], size: int = 256, *, log_space: bool = False
-) -> Iterator[Result]:
+def empirical_cdf(values: Mapping[str, Floats], size: int = 256, *, log_space: bool = False) -> Iterator[Result]:
     """Yield the share of each branch's values at or below each point of the grid."""
     for branch, found in values.items():
         ordered = np.sort(found)

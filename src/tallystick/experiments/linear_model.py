@@ -95,9 +95,7 @@ def sums(y: Floats, branches: NDArray[np.str_], x: Floats | None = None) -> Sums
 def read_out(found: Sums, reference: str, statistic: str = "mean_lm") -> Iterator[Result]:
     """Yield each branch's mean and every comparison with the reference; raises `NoModelError`."""
     for branch, moments in found.branches.items():
-        yield result(
-            statistic, branch, *_mean(moments, found.centre_y), ci_width=CONFIDENCE
-        )
+        yield result(statistic, branch, *_mean(moments, found.centre_y), ci_width=CONFIDENCE)
     model = _Model(found, reference)
     for branch in found.branches:
         if branch == reference:

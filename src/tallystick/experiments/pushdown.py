@@ -38,7 +38,12 @@ JOIN ranked AS b ON b.place = CEIL(g.place)
 
 
 def linear_sums_tree(
-    units: exp.Expr, metric: str, *, covariate: str | None = None, drop_highest: float = 0.005, is_integer: bool = False,
+    units: exp.Expr,
+    metric: str,
+    *,
+    covariate: str | None = None,
+    drop_highest: float = 0.005,
+    is_integer: bool = False,
     dialect: str = "bigquery",
 ) -> exp.Select:
     """Return the query for the sums of a linear model: capped once over all branches, centred, one row per branch.
@@ -47,7 +52,7 @@ def linear_sums_tree(
     """
     y = exp.column(metric, "u")
     x = exp.column(covariate, "u") if covariate else literal(0)
-    present = exp.Not(this=exp.Is(this=y.copy(), expression=exp.Null()))
+    present: exp.Expr = exp.Not(this=exp.Is(this=y.copy(), expression=exp.Null()))
     if covariate:
         present = exp.and_(present, exp.Not(this=exp.Is(this=x.copy(), expression=exp.Null())))
     rows = filled(_ROWS, {"units": units}, y=y, x=x, present=present)
@@ -74,11 +79,14 @@ def _tops(drop_highest: float, dialect: str, columns: Mapping[str, bool]) -> exp
     return select.limit(1) if dialect == "bigquery" else select
 
 
-def covariate_tree(units: exp.Expr, metric: str, covariate: str, *, drop_highest: float = 0.005, dialect: str = "bigquery"
+def covariate_tree(
+    units: exp.Expr, metric: str, covariate: str, *, drop_highest: float = 0.005, dialect: str = "bigquery"
 ) -> exp.Select:
     """Return the query for q̄ of spec §10.2: the mean of a capped covariate's quantiles at 0, 0.0001, …, 0.9999."""
     present = [exp.Not(this=exp.Is(this=exp.column(name, "u"), expression=exp.Null())) for name in (metric, covariate)]
-    rows = filled(_ROWS, {"units": units}, y=exp.column(metric, "u"), x=exp.column(covariate, "u"), present=exp.and_(*present))
+    rows = filled(
+        _ROWS, {"units": units}, y=exp.column(metric, "u"), x=exp.column(covariate, "u"), present=exp.and_(*present)
+    )
     top = _tops(drop_highest, dialect, {"x": False})
     select = filled(_MEAN_QUANTILE)
     for name, tree in (("rows_read", rows), ("tops", top), ("ranked", filled(_RANKED)), ("grid", filled(_GRID))):
@@ -91,7 +99,12 @@ def sums_from(rows: Iterable[Mapping[str, Any]], covariate: float | None = None)
     found = list(rows)
     moments = {
         str(row["branch"]): Moments(
-            n=int(row["n"]), y=float(row["y"]), yy=float(row["yy"]), x=float(row["x"]), xx=float(row["xx"]), xy=float(row["xy"])
+            n=int(row["n"]),
+            y=float(row["y"]),
+            yy=float(row["yy"]),
+            x=float(row["x"]),
+            xx=float(row["xx"]),
+            xy=float(row["xy"]),
         )
         for row in sorted(found, key=lambda row: str(row["branch"]))
     }

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -129,44 +125,6 @@ def why_not_portable(
     collection = repository.collection(tool)
     platform, slug = qualified(collection, name)
     return portability(collection, slug, platform, dialect)
-
-
-def file_dates(root: Path) -> Mapping[str, dt.datetime]:
-    """Return when each file below a folder last changed (UTC), from a single `git log`; empty without git."""
-    git = shutil.which("git")
-    if git is None:
-        return MappingProxyType({})
-    command = [
-        git,
-        "-C",
-        str(root),
-        "log",
-        "--format=%x01%ct",
-        "--name-only",
-        "--no-renames",
-        "-z",
-        "--relative",
-        "--",
-        ".",
-    ]
-    done = subprocess.run(  # noqa: S603 - git, with arguments of our own
-        command, capture_output=True, check=False, text=True, errors="surrogateescape"
-    )
-    if done.returncode != 0:
-        return MappingProxyType({})
-    return MappingProxyType(dict(_dates(done.stdout)))
-
-
-def _dates(log: str) -> Iterator[tuple[str, dt.datetime]]:
-    """Yield the newest date of every name; commits come newest first."""
-    seen: set[str] = set()
-    for commit in log.split("\x01")[1:]:
-        stamp, *names = commit.replace("\n", "\0").split("\0")
-        when = dt.datetime.fromtimestamp(int(stamp), dt.UTC)
-        for name in names:
-            if name and name not in seen:
-                seen.add(name)
-                yield name, when
 
 
 def collection_of(repository: Repository, tool: str | None) -> Collection:

@@ -57,7 +57,7 @@ def _collection(folder: Path, tool: str, *, strict: bool) -> Collection:
     return collection_of(open_repository(folder, Mode.STRICT if strict else Mode.COMPAT), tool)
 
 
-def read_experiment(
+def read_experiment(  # noqa: PLR0913 - the facts an experiment service would give
     folder: Path,
     slug: str,
     *,
@@ -211,7 +211,8 @@ def _project_facts(found: r.MonitoringConfiguration) -> Cells:
         "dates": f"{found.start_date or '?'} to {found.end_date or '?'}",
         "reference branch": found.reference_branch,
         "population": population.data_source.name if population.data_source else None,
-        "branches": ", ".join(population.branches) or ("all clients" if population.monitor_entire_population else "none"),
+        "branches": ", ".join(population.branches)
+        or ("all clients" if population.monitor_entire_population else "none"),
         "dimensions": ", ".join(dimension.name for dimension in found.dimensions) or "none",
         **({"skipped": "the config says skip"} if found.skip else {}),
     }

@@ -57,7 +57,9 @@ def enrollments_tree(experiment: r.ResolvedExperiment, *, through: dt.date | Non
     for name, segments in by_source.items():
         step = f"segments_{name}"
         steps.append((step, _segments_tree(experiment, segments, first, last)))
-        same = [exp.EQ(this=exp.column(key, step), expression=exp.column(key, "e")) for key in ("analysis_id", "branch")]
+        same = [
+            exp.EQ(this=exp.column(key, step), expression=exp.column(key, "e")) for key in ("analysis_id", "branch")
+        ]
         body = body.join(exp.to_table(step), on=exp.and_(*same), join_type="left")
         body = body.select(*(exp.column(segment.name, step) for segment in segments))
     return chain(body, steps)
@@ -135,7 +137,14 @@ def _events(experiment: r.ResolvedExperiment, kind: str) -> exp.Select:
             unit,
             column("DATE(submission_timestamp)", "r"),
             "JSON_VALUE(event_extra, '$.branch')",
-            _is("event_category", "nimbus_events", "event_name", "enrollment", "JSON_VALUE(event_extra, '$.experiment')", slug),
+            _is(
+                "event_category",
+                "nimbus_events",
+                "event_name",
+                "enrollment",
+                "JSON_VALUE(event_extra, '$.experiment')",
+                slug,
+            ),
         ),
         "cirrus": (
             exp.table_("enrollment", f"{dataset}_cirrus", PROJECT),
@@ -182,7 +191,8 @@ def _quoted(text: str) -> str:
 
 def _is(*pairs: str) -> exp.Expr:
     equal = [
-        exp.EQ(this=column(pairs[at], "r"), expression=exp.Literal.string(pairs[at + 1])) for at in range(0, len(pairs), 2)
+        exp.EQ(this=column(pairs[at], "r"), expression=exp.Literal.string(pairs[at + 1]))
+        for at in range(0, len(pairs), 2)
     ]
     return all_of(equal)
 

@@ -172,9 +172,7 @@ def _sanity(source: str, branch: exp.Expr | None) -> Iterator[exp.Expr]:
     contradicts = exp.NEQ(this=branch.copy(), expression=exp.column("branch", "e"))
     unknown = exp.Is(this=branch.copy(), expression=exp.Null())
     for name, condition in (("has_contradictory_branch", contradicts), ("has_non_enrolled_data", unknown)):
-        yield exp.alias_(
-            exp.func("COALESCE", exp.LogicalOr(this=condition), exp.false()), f"{source}_{name}"
-        )
+        yield exp.alias_(exp.func("COALESCE", exp.LogicalOr(this=condition), exp.false()), f"{source}_{name}")
 
 
 def _windows(windows: Iterable[Window]) -> exp.Expr:

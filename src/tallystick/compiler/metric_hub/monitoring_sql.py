@@ -65,9 +65,7 @@ def population_tree(project: r.MonitoringConfiguration, day: dt.date) -> exp.Sel
     population = project.population
     source = population.data_source
     if source is None:
-        raise CompileError(
-            f"project {project.slug} has no population", hint="set project.population.data_source"
-        )
+        raise CompileError(f"project {project.slug} has no population", hint="set project.population.data_source")
     date = column(source.submission_date_column, "p")
     select = filled(
         _POPULATION,
@@ -209,7 +207,9 @@ def statistic_tree(project: r.MonitoringConfiguration, summary: r.Summary, metri
         total = exp.func("NULLIF", exp.Sum(this=exp.column(parameter, "m")), literal(0))
         points[name] = exp.Div(this=exp.Sum(this=value), expression=total, typed=False, safe=False)
     if name not in points:
-        raise CompileError(f"Statistic '{name}' does not exist.", hint="count, sum, mean, total_ratio, quantile, percentile")
+        raise CompileError(
+            f"Statistic '{name}' does not exist.", hint="count, sum, mean, total_ratio, quantile, percentile"
+        )
     return _row(project, summary, points[name], None, None, parameter).from_(
         exp.alias_(exp.to_table(metrics_table), "m", table=True)
     )
@@ -256,11 +256,10 @@ def _percentiles(project: r.MonitoringConfiguration, summary: r.Summary, metrics
         partition_by=[key.copy() for key in window],
         order=exp.Order(expressions=[exp.Ordered(this=exp.column("vote"), nulls_first=True)]),
     )
-    cumulative = (
-        exp.select(*window, "vote", exp.alias_(upto, "upto"), exp.alias_(total, "total"))
-        .from_("votes")
-    )
-    selects = [_percentile_row(project, summary, float(p)) for p in summary.statistic.params.get("percentiles", (50, 90, 99))]
+    cumulative = exp.select(*window, "vote", exp.alias_(upto, "upto"), exp.alias_(total, "total")).from_("votes")
+    selects = [
+        _percentile_row(project, summary, float(p)) for p in summary.statistic.params.get("percentiles", (50, 90, 99))
+    ]
     body: exp.Expr = selects[0]
     for select in selects[1:]:
         body = exp.union(body, select, distinct=False)
@@ -372,7 +371,11 @@ def _average(
     """Compare the mean of the last points with the mean of as many before them, without overlap."""
     size = int(alert.window_size or 1)
     axis = "build_id" if _by_build(project) else "submission_date"
-    partition = [exp.column(c.name, "s") for c in columns if c.name != axis and not (axis == "build_id" and c.name == "submission_date")]
+    partition = [
+        exp.column(c.name, "s")
+        for c in columns
+        if c.name != axis and not (axis == "build_id" and c.name == "submission_date")
+    ]
 
     def mean(start: int, end: int) -> exp.Expr:
         spec = exp.WindowSpec(

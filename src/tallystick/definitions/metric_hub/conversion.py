@@ -45,9 +45,7 @@ class _Converted:
         """Report why a definition has no ordinary form."""
         at = problem.at or (definition.place.location if definition.place else None)
         finding = from_error("mh-not-portable", problem, at)
-        self.findings.append(
-            diagnose(finding.code, finding.message, at, severity=Severity.WARNING, hint=finding.hint)
-        )
+        self.findings.append(diagnose(finding.code, finding.message, at, severity=Severity.WARNING, hint=finding.hint))
 
 
 def to_project(collection: Collection, root: str, *, views: Views | None = None) -> Project:
@@ -177,7 +175,9 @@ def to_metric(
         raise CompileError(f"metric '{definition.name}' {why}", hint="only a statistic gives it a value")
     source = scoped(platform, definition.data_source)
     if source not in sources:
-        raise CompileError(f"metric '{definition.name}' is on data source '{definition.data_source}', which is left out")
+        raise CompileError(
+            f"metric '{definition.name}' is on data source '{definition.data_source}', which is left out"
+        )
     sql = _filled(definition.name, expand(expression, collection.functions), None)
     entities = tuple(name for name in views.entities if name in ("all", *sources[source].entities))
     return Metric(
