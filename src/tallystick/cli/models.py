@@ -19,7 +19,8 @@ app = new_app()
 def models(
     metric: Annotated[str | None, typer.Argument(metavar="METRIC", help="Only the models of this metric.")] = None,
     registry: Annotated[
-        Path | None, typer.Option("--registry", metavar="FILE", help="List what an OSO registry given as JSON compiles to.")
+        Path | None,
+        typer.Option("--registry", metavar="FILE", help="List what an OSO registry given as JSON compiles to."),
     ] = None,
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,

@@ -59,7 +59,9 @@ _TICKS_OF: Mapping[str, Callable[[date], bool]] = {
 }
 
 
-def roll_over(tree: exp.Query, window: Window, first: exp.Expr, until: exp.Expr, context: DefinitionContext) -> exp.Query:
+def roll_over(
+    tree: exp.Query, window: Window, first: exp.Expr, until: exp.Expr, context: DefinitionContext
+) -> exp.Query:
     """Bind a rolling definition for every day between two DATE expressions, `until` exclusive.
 
     Raises CompileError where that takes a query per day, whose number is not known before the dates are.

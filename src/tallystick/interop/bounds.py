@@ -16,7 +16,7 @@ from tallystick.compiler.rolling import roll_over
 from tallystick.compiler.run_dates import EPOCH, SAMPLE_DATE, Run, bind_run
 from tallystick.compiler.span import Span, parameter
 from tallystick.compiler.sql_definition import Stage, compile_definition
-from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
+from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.sql import buckets
@@ -112,7 +112,7 @@ class _Filling:
     calendar: Calendar
     dialect: str
 
-    def fill(self, tree: exp.Query) -> exp.Query:
+    def fill(self, tree: exp.Query) -> exp.Expr:
         sampled = buckets.add_days(exp.cast(parameter("end"), "date"), -1, dialect=self.dialect)
         for node in list(tree.walk()):
             if node == sampled:

@@ -229,9 +229,7 @@ def _output(found: Contents, folder: Path) -> dict[str, object]:
     file = connection.duckdb_file(found, folder)
     settings = {"TimeZone": "UTC"}
     if found.staged:
-        settings["file_search_path"] = connection.environment(
-            connection.ROOT_VARIABLE, connection.root(found.project)
-        )
+        settings["file_search_path"] = connection.environment(connection.ROOT_VARIABLE, connection.root(found.project))
     path = connection.environment(connection.WAREHOUSE_VARIABLE, file.as_posix())
     return {"type": "duckdb", "path": path, "schema": found.schema, "threads": 1, "settings": settings}
 

@@ -147,9 +147,7 @@ class Report:
 def contents(project: Project, models: Sequence[Model], schema: str, facts: Facts, tool: Tool) -> Contents:
     """Compile models, parts first and those they read added; one that fails is reported and leaves the others alone."""
     ordered = in_order(models, project)
-    where = Ranged(
-        project=project, dialect=project.warehouse.engine, schema=schema, exported=frozenset(ordered)
-    )
+    where = Ranged(project=project, dialect=project.warehouse.engine, schema=schema, exported=frozenset(ordered))
     done: list[Exported] = []
     failed: list[Failed] = []
     names = {model.name for model in ordered}
@@ -233,9 +231,7 @@ def _staged(reference: Reference, project: Project, facts: Facts) -> Staged:
         for name, kind in (known or {}).items()
     ]
     query = exp.select(*(columns or [exp.Star()])).from_(rows)
-    return Staged(
-        name=reference.name, query=query, description=source.about.description, columns=tuple(known or ())
-    )
+    return Staged(name=reference.name, query=query, description=source.about.description, columns=tuple(known or ()))
 
 
 def _reader(file: str, columns: object) -> exp.Expr:

@@ -81,7 +81,8 @@ def _bounds(setting: Setting, dialect: str, calendar: Calendar) -> Bounds:
         return _history(setting, dialect, calendar)
     if grain is not None and grain.is_sub_day:
         return _instants(grain, calendar, dialect)
-    first, last = (exp.cast(exp.var(name), "date") for name in ("@start_ds", "@end_ds"))
+    first: exp.Expr = exp.cast(exp.var("@start_ds"), "date")
+    last: exp.Expr = exp.cast(exp.var("@end_ds"), "date")
     if grain is None or grain is Grain.DAY:
         return Bounds(first=first, until=buckets.add_days(last, 1, dialect=dialect), last=last)
     first, last = (buckets.date_bucket(day, grain, calendar, dialect=dialect) for day in (first, last))
@@ -91,7 +92,7 @@ def _bounds(setting: Setting, dialect: str, calendar: Calendar) -> Bounds:
 
 def _history(setting: Setting, dialect: str, calendar: Calendar) -> Bounds:
     """Return all history up to the last bucket that is over: models made whole only know when they are executed."""
-    today = exp.cast(exp.var("@execution_ds"), "date")
+    today: exp.Expr = exp.cast(exp.var("@execution_ds"), "date")
     if not calendar.is_utc:
         now = exp.cast(exp.var("@execution_ts"), "timestamp")
         today = buckets.bucket(now, Grain.DAY, calendar, is_date=False, dialect=dialect)
@@ -236,9 +237,7 @@ def _gateway(found: Contents, folder: Path) -> dict[str, object]:
     # The engine pins its session to UTC, which instants without a zone are read in.
     config = {"TimeZone": "UTC"}
     if found.staged:
-        config["file_search_path"] = connection.environment(
-            connection.ROOT_VARIABLE, connection.root(found.project)
-        )
+        config["file_search_path"] = connection.environment(connection.ROOT_VARIABLE, connection.root(found.project))
     path = connection.environment(connection.WAREHOUSE_VARIABLE, file.as_posix())
     return {"connection": {"type": "duckdb", "database": path, "connector_config": config}}
 
@@ -272,5 +271,3 @@ change it here.
 A model runs when a bucket is complete and holds complete buckets only. What `tally query` shows beyond that is the
 bucket that is still `settling`.
 """
-
-
