@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 from sqlglot import exp
 
@@ -112,7 +113,7 @@ class _Filling:
     calendar: Calendar
     dialect: str
 
-    def fill(self, tree: exp.Query) -> exp.Expr:
+    def fill(self, tree: exp.Query) -> exp.Query:
         sampled = buckets.add_days(exp.cast(parameter("end"), "date"), -1, dialect=self.dialect)
         for node in list(tree.walk()):
             if node == sampled:
@@ -120,7 +121,7 @@ class _Filling:
         for node in list(tree.find_all(exp.GTE, exp.LT)):
             if node.expression.find(exp.Parameter) is not None:
                 node.replace(self._comparison(node))
-        return self._filled(tree)
+        return cast(exp.Query, self._filled(tree))
 
     def _filled(self, tree: exp.Expr) -> exp.Expr:
         values = {"start": self.bounds.first, "end": self.bounds.until}
