@@ -98,7 +98,8 @@ def contents() -> Callable[[Path], dict[str, list[tuple]]]:
     """Return a function that reads every model of a shop, rows sorted."""
 
     def read(folder: Path) -> dict[str, list[tuple]]:
-        names = warehouse(folder, "SELECT model FROM tally._models ORDER BY model")
-        return {name: warehouse(folder, f"SELECT * FROM tally.{name} ORDER BY ALL") for (name,) in names}
+        with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
+            names = connection.execute("SELECT model FROM tally._models ORDER BY model").fetchall()
+            return {name: connection.execute(f"SELECT * FROM tally.{name} ORDER BY ALL").fetchall() for (name,) in names}
 
     return read
