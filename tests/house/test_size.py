@@ -11,7 +11,10 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 MODULE_LINES = 500
 FUNCTION_LINES = 60
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "tallystick/compiler/metric_hub/enrollment_sql.py:_events": "a table of the five kinds of enrollment events",
+    "tallystick/definitions/metric_hub/statistics.py:_jetstream": "a table of jetstream's statistics",
+}
 """`path` or `path:function` → why it may be longer."""
 
 
@@ -39,3 +42,7 @@ def test_is_short(path: Path) -> None:
 def test_exceptions_name_what_exists() -> None:
     names = {str(path.relative_to(SOURCE)) for path in modules()}
     assert {key.partition(":")[0] for key in EXCEPTIONS} <= names
+    for key in EXCEPTIONS:
+        path, _, function = key.partition(":")
+        lengths = dict(functions(ast.parse((SOURCE / path).read_text(encoding="utf-8"))))
+        assert not function or lengths[function] > FUNCTION_LINES, f"{key} is short enough without an exception"

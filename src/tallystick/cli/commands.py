@@ -31,10 +31,8 @@ COMMANDS = {
     "models": Entry("tallystick.cli.models", "List the models a project compiles to, by name."),
     "render": Entry("tallystick.cli.render", "Print the SQL of a metric, in any dialect."),
     "query": Entry("tallystick.cli.query", "Compute a metric from the rows of its source and print its values."),
-    "metric-hub": Entry(
-        "tallystick.cli.metric_hub", "Plan and SQL of the experiments and monitoring projects of a metric-hub clone."
-    ),
     "build": Entry("tallystick.cli.build", "Write models into the warehouse, incrementally."),
+    "metric-hub": Entry("tallystick.cli.metric_hub", "Read experiments and monitoring projects of a metric-hub clone."),
     "export": Entry("tallystick.cli.export", "Write a project as models for another tool to run."),
 }
 
