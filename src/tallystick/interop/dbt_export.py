@@ -23,6 +23,7 @@ from tallystick.interop.dbt_macros import RANGE, UNIQUE_ROWS
 from tallystick.interop.exported import Contents, Exported, Report, Setting, Staged, Tool, contents
 from tallystick.interop.facts import Facts
 from tallystick.interop.folder import write_folder
+from tallystick.interop.jinja import protect, raw
 from tallystick.interop.tables import Origin, Reference
 from tallystick.interop.yaml import to_yaml
 from tallystick.sql.grain import Grain
@@ -31,7 +32,6 @@ TOOL = "dbt"
 SCHEMA = "metrics"
 _MINUTES = {Grain.FIVE_MINUTES: 5, Grain.FIFTEEN_MINUTES: 15, Grain.HOUR: 60, Grain.SIX_HOURS: 360}
 _MINUTES_OF_DAY = 1440
-_JINJA = ("{{", "{%", "{#")
 
 
 def export(
@@ -110,7 +110,7 @@ def _model_text(model: Exported, found: Contents) -> str:
         key = f"unique_key=[{model.time_column!r}]"
         config = f"materialized='incremental', incremental_strategy='delete+insert', {key}, on_schema_change='fail'"
     head = f"{{{{ config({config}) }}}}\n{{%- set span = {_range_call(model, found)} %}}\n"
-    return f"{head}\n{_text(model.query, found.dialect)}\n"
+    return f"{head}\n{_text(model.query, found)}\n"
 
 
 def _range_call(model: Exported, found: Contents) -> str:
@@ -124,22 +124,13 @@ def _range_call(model: Exported, found: Contents) -> str:
     return f"tally_range({grain.value!r}, start={start!r}, lookback={lookback}, column={model.time_column!r}{whole})"
 
 
-def _text(query: exp.Query, dialect: str) -> str:
-    for node in list(query.find_all(exp.Literal, exp.Identifier)):
-        if any(mark in node.name for mark in _JINJA):
-            node.set("this", _raw(node.name))
-    return to_text(query, dialect)
-
-
-def _raw(text: str) -> str:
-    """Write text so that Jinja reads none of it."""
-    for mark in _JINJA:
-        text = text.replace(mark, f"\0{mark}\1")
-    return text.replace("\0", "{% raw %}").replace("\1", "{% endraw %}")
+def _text(query: exp.Query, found: Contents) -> str:
+    protect(query)
+    return to_text(query, found.dialect, reads=found.project.dialect)
 
 
 def _staged_text(staged: Staged, found: Contents) -> str:
-    return f"{{{{ config(materialized='view') }}}}\n\n{_text(staged.query, found.dialect)}\n"
+    return f"{{{{ config(materialized='view') }}}}\n\n{_text(staged.query, found)}\n"
 
 
 # -- YAML -------------------------------------------------------------------------------------------------------------
@@ -161,7 +152,7 @@ def _entry(model: Exported) -> dict[str, object]:
     texts = dict(model.column_descriptions())
     return {
         "name": model.name,
-        "description": model.description(),
+        "description": raw(model.description()),
         "config": config,
         "data_tests": [unique],
         "columns": [_column(name, texts.get(name), model.not_null) for name in model.columns],
@@ -171,14 +162,14 @@ def _entry(model: Exported) -> dict[str, object]:
 def _column(name: str, text: str | None, not_null: Sequence[str]) -> dict[str, object]:
     described: dict[str, object] = {"name": name}
     if text is not None:
-        described["description"] = text
+        described["description"] = raw(text)
     if name in not_null:
         described["data_tests"] = ["not_null"]
     return described
 
 
 def _staged_entry(staged: Staged) -> dict[str, object]:
-    described: dict[str, object] = {"description": staged.description} if staged.description else {}
+    described: dict[str, object] = {"description": raw(staged.description)} if staged.description else {}
     return {"name": staged.name, **described, "columns": [{"name": name} for name in staged.columns]}
 
 

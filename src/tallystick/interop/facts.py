@@ -8,8 +8,10 @@ from datetime import date, datetime
 from sqlglot import exp
 
 from tallystick.build.extent import first_instant
+from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.factory_models import EPOCH
 from tallystick.compiler.model import Model
+from tallystick.compiler.order import parts
 from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
@@ -67,17 +69,22 @@ class Facts:
 
     def _first_row(self, model: Model) -> datetime | None:
         if model.metric not in self._firsts:
+            self._firsts[model.metric] = None  # where metrics read each other in a cycle
             self._firsts[model.metric] = self._read_first(model)
         return self._firsts[model.metric]
 
     def _read_first(self, model: Model) -> datetime | None:
+        """Return the first instant in the sources of a model, or of the models it reads where it names none."""
         engine = self._connected()
         if engine is None:
             return None
         try:
-            return first_instant(engine.run, self._project, model, engine.dialect)
+            first = first_instant(engine.run, self._project, model, engine.dialect)
+            read = () if first is not None else parts(model, self._project, definition_context(self._project))
         except TallystickError:
             return None
+        found = (first, *map(self._first_row, read))
+        return min((instant for instant in found if instant is not None), default=None)
 
     def _connected(self) -> Engine | None:
         if not self._is_tried:

@@ -12,6 +12,7 @@ from sqlglot import exp
 from tallystick.compiler.lower import to_text
 from tallystick.compiler.model import Model
 from tallystick.compiler.run_dates import EPOCH
+from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.errors import UsageError
 from tallystick.interop import connection
@@ -19,6 +20,7 @@ from tallystick.interop.bounds import Bounds
 from tallystick.interop.exported import Contents, Exported, Report, Setting, Staged, Tool, contents
 from tallystick.interop.facts import Facts
 from tallystick.interop.folder import write_folder
+from tallystick.interop.jinja import take_apart
 from tallystick.interop.tables import Reference
 from tallystick.interop.yaml import to_yaml
 from tallystick.sql import buckets
@@ -79,11 +81,12 @@ def _bounds(setting: Setting, dialect: str, calendar: Calendar) -> Bounds:
     grain = setting.model.time.grain
     if setting.is_full:
         return _history(setting, dialect, calendar)
-    if grain is not None and grain.is_sub_day:
+    is_sub_day = grain is not None and grain.is_sub_day
+    if grain is not None and is_sub_day and not isinstance(setting.metric.definition, SqlQuery):
         return _instants(grain, calendar, dialect)
     first: exp.Expr = exp.cast(exp.var("@start_ds"), "date")
     last: exp.Expr = exp.cast(exp.var("@end_ds"), "date")
-    if grain is None or grain is Grain.DAY:
+    if grain is None or grain is Grain.DAY or is_sub_day:
         return Bounds(first=first, until=buckets.add_days(last, 1, dialect=dialect), last=last)
     first, last = (buckets.date_bucket(day, grain, calendar, dialect=dialect) for day in (first, last))
     until = buckets.next_bucket(last, grain, dialect=dialect)
@@ -103,12 +106,17 @@ def _history(setting: Setting, dialect: str, calendar: Calendar) -> Bounds:
 
 
 def _instants(grain: Grain, calendar: Calendar, dialect: str) -> Bounds:
+    start, end = (exp.cast(exp.var(name), "timestamp") for name in ("@start_ts", "@end_ts"))
+    day = exp.cast(exp.var("@end_ds"), "date")
+    if grain is Grain.HOUR and calendar.is_utc:
+        # Intervals are whole hours already; SQLMesh's optimizer fails on DATE_TRUNC('HOUR', …) of a constant.
+        tick = exp.Interval(this=exp.Literal.string("1"), unit=exp.var("MICROSECOND"))
+        return Bounds(first=start, until=exp.Add(this=end, expression=tick), last=day, are_instants=True)
     first, last = (
-        buckets.bucket(exp.cast(exp.var(name), "timestamp"), grain, calendar, is_date=False, dialect=dialect)
-        for name in ("@start_ts", "@end_ts")
+        buckets.bucket(instant, grain, calendar, is_date=False, dialect=dialect) for instant in (start, end)
     )
     until = buckets.next_bucket(last, grain, dialect=dialect, calendar=calendar)
-    return Bounds(first=first, until=until, last=exp.cast(exp.var("@end_ds"), "date"), are_instants=True)
+    return Bounds(first=first, until=until, last=day, are_instants=True)
 
 
 def _is_west_of_utc(zone: str) -> bool:
@@ -137,7 +145,7 @@ def _model(model: Exported, found: Contents) -> str:
         ("column_descriptions", _descriptions(model, found.dialect)),
         ("audits", _audits(model, found.dialect)),
     ]
-    return f"{_ddl(properties)}\n\n{to_text(_typed(model, found.dialect), found.dialect)}\n"
+    return f"{_ddl(properties)}\n\n{to_text(_typed(model, found.dialect), found.dialect, reads=found.project.dialect)}\n"
 
 
 def _typed(model: Exported, dialect: str) -> exp.Query:
@@ -145,6 +153,7 @@ def _typed(model: Exported, dialect: str) -> exp.Query:
     grain = model.setting.model.time.grain
     kind = "timestamp" if grain is not None and grain.is_sub_day else "date"
     query = model.query
+    take_apart(query)
     found = [node for node in query.selects if node.alias_or_name == model.time_column]
     if not isinstance(query, exp.Select) or len(found) != 1:
         columns = [exp.column(name, "model") for name in model.columns if name != model.time_column]
@@ -189,7 +198,8 @@ def _staged(staged: Staged, found: Contents) -> str:
     properties = [("name", _name(found.schema, staged.name, found.dialect)), ("kind", "VIEW")]
     if staged.description:
         properties.append(("description", _text(staged.description)))
-    return f"{_ddl(properties)}\n\n{to_text(staged.query, found.dialect)}\n"
+    take_apart(staged.query)
+    return f"{_ddl(properties)}\n\n{to_text(staged.query, found.dialect, reads=found.project.dialect)}\n"
 
 
 def _ddl(properties: Iterable[tuple[str, str]]) -> str:
