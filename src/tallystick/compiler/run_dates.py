@@ -217,7 +217,7 @@ def _typed(day: exp.Expr, node: exp.Expr) -> exp.Expr:
     if word == "DATE":
         return day.copy()
     if word in ("TIMESTAMP", "DATETIME"):
-        return exp.cast(day.copy(), "TIMESTAMP")
+        return exp.cast(day.copy(), exp.DType.TIMESTAMP, copy=False)
     raise MacroError(f"'{word}' is not a type of date", at=location(node), hint="write 'DATE' or 'TIMESTAMP'")
 
 
