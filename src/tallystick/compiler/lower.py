@@ -87,7 +87,10 @@ def source_names(project: Project, metric: Metric) -> tuple[str, ...]:
     return tuple(found)
 
 
-def to_text(tree: exp.Expr, dialect: str, *, reads: str = "duckdb", pretty: bool = True) -> str:
-    """Write a tree in a dialect, `reads` being the one its definitions are in; macros keep their lower-case names."""
-    written = spelled_out(portable.rewrite(tree, dialect, reads=reads), dialect)
-    return str(written.sql(dialect, pretty=pretty, normalize_functions=False))
+def to_text(tree: exp.Expr, dialect: str, *, reads: str = "duckdb", pretty: bool = True, copy: bool = True) -> str:
+    """Write a tree in a dialect, `reads` being the one its definitions are in; macros keep their lower-case names.
+
+    Unless `copy`, the tree itself is taken apart for it: quicker where it has served its purpose.
+    """
+    written = spelled_out(portable.rewrite(tree, dialect, reads=reads, copy=copy), dialect, copy=False)
+    return str(written.sql(dialect, pretty=pretty, normalize_functions=False, copy=False))

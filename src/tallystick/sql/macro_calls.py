@@ -142,14 +142,14 @@ def calls(tree: exp.Expr) -> Iterator[tuple[exp.Anonymous, Macro]]:
             yield node, macro
 
 
-def spelled_out(tree: exp.Expr, dialect: str) -> exp.Expr:
+def spelled_out(tree: exp.Expr, dialect: str, *, copy: bool = True) -> exp.Expr:
     """Return a tree whose macros are plain words, written as an author would; the same tree if it has none.
 
     Generators look into functions they do not know and stumble over the `@`, or use their own sign for parameters.
     """
     if tree.find(exp.Parameter) is None and next(calls(tree), None) is None:
         return tree
-    tree = tree.copy()
+    tree = tree.copy() if copy else tree
     for node in reversed([node for node, _ in calls(tree)]):
         arguments = (value.sql(dialect, normalize_functions=False) for value in node.expressions)
         node.replace(exp.var(f"{node.this}({', '.join(arguments)})"))
