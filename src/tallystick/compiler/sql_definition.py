@@ -35,6 +35,7 @@ from tallystick.sql.macro_calls import (
     unknown_variable,
     variables_of,
 )
+from tallystick.sql.positions import mark_definition
 
 _Error = TypeVar("_Error", bound=TallystickError)
 
@@ -55,8 +56,9 @@ def compile_definition(
     start: date | None = None,
     end: date | None = None,
     as_of: date | None = None,
+    marked: bool = False,
 ) -> exp.Query:
-    """Compile an SQL definition to the query of one model.
+    """Compile an SQL definition to the query of one model; `marked` notes on nodes what the user wrote.
 
     In the full stage a grain covers the whole buckets around `[start, end)`, a rolling window has a row for each
     day of `[start, end)` (or the one day `as_of`), and all time ends with the day `as_of`.
@@ -64,7 +66,7 @@ def compile_definition(
     Raises ExpressionError, MacroError or CompileError, located in the file of the definition where it is known.
     """
     try:
-        tree = specialise(metric, model, context)
+        tree = specialise(metric, model, context, marked=marked)
         if Stage(stage) is Stage.INTERMEDIATE:
             return tree
         tree = _run(tree, metric, model.time, context, start, end, as_of)
@@ -79,10 +81,12 @@ def render_definition(query: exp.Query, dialect: str, *, pretty: bool = True) ->
     return spelled_out(query, dialect).sql(dialect, pretty=pretty, normalize_functions=False)
 
 
-def specialise(metric: Metric, model: Model, context: DefinitionContext) -> exp.Query:
+def specialise(metric: Metric, model: Model, context: DefinitionContext, *, marked: bool = False) -> exp.Query:
     """Return the intermediate tree of a model: variables, names, peers and entity filled in."""
     definition = definition_of(metric)
     tree = bound_template(definition.sql, context.dialect_of(definition)).copy()
+    if marked:
+        mark_definition(tree)
     values = variables(metric, model)
     _fill(tree, values)
     for node, macro in reversed(list(calls(tree))):

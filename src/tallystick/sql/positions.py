@@ -18,6 +18,21 @@ class Notes(dict[str, Any]):
         return self
 
 
+_DEFINITION = "definition"
+
+
+def mark_definition(tree: Tree) -> Tree:
+    """Note on every node of a tree, in place, that it comes from a user's definition; return the tree."""
+    for node in tree.walk():
+        node._meta = Notes(node._meta or {}, definition=True)  # noqa: SLF001 - `meta` would be copied entry by entry
+    return tree
+
+
+def is_of_definition(node: exp.Expr) -> bool:
+    """Tell whether a node comes from a user's definition."""
+    return bool(node.meta_get(_DEFINITION))
+
+
 def without_positions(tree: Tree) -> Tree:
     """Remove the notes of the parser about places from every node, in place; return the tree.
 
