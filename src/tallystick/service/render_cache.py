@@ -35,7 +35,7 @@ _MAGIC = b"tally render 1\n"
 
 def key_of(root: Path, request: RenderRequest) -> str | None:
     """Return the key of a request to a project folder, or None where its answer must not be kept."""
-    files = _definition_files(root)
+    files = definition_files(root)
     if files is None:
         return None
     digest = sha256()
@@ -124,7 +124,7 @@ def _add(update: object, part: bytes) -> None:
     update(part)
 
 
-def _definition_files(root: Path) -> list[Path] | None:
+def definition_files(root: Path) -> list[Path] | None:
     """Return every file a project may be read from, in a fixed order; None for too many or a folder unread."""
     if not root.is_dir():
         return None
