@@ -7,12 +7,18 @@ environment with SQLMesh and lets it load the same models for comparison; `--rou
 
 from __future__ import annotations
 
+import argparse
 import json
+import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ENTITIES = ("artifact", "project", "collection")
@@ -161,11 +167,25 @@ print(json.dumps({"cpu": cpu() - before, "wall": time.perf_counter() - wall, "mo
 """
 
 _RENDER_ALL = """
-from tallystick.service.render_all import render_project
 before, wall = cpu(), time.perf_counter()
-rows = render_project(folder, full=True)
-print(json.dumps({"cpu": cpu() - before, "wall": time.perf_counter() - wall, "models": len(rows),
-    "process": cpu(), "pyarrow": "pyarrow" in sys.modules}))
+from pathlib import Path
+from tallystick.service.render import render_project
+from tallystick.service.render_request import RenderRequest
+rendering = render_project(Path(folder), RenderRequest(every=True, full=True))
+assert not rendering.left_out and not rendering.failures, rendering.failures[:3]
+print(json.dumps({"cpu": cpu() - before, "wall": time.perf_counter() - wall, "models": len(rendering.models),
+    "characters": sum(len(model.sql) for model in rendering.models), "parsed": "sqlglot" in sys.modules}))
+"""
+
+_COMMAND = """
+before, wall = cpu(), time.perf_counter()
+import io, contextlib
+from tallystick.cli.main import run
+out = io.StringIO()
+with contextlib.redirect_stdout(out):
+    assert run(["render", "metric_0", "--grain", "week", "-p", folder]) == 0
+loaded = [name for name in ("pyarrow", "duckdb", "pydantic", "sqlglot") if name in sys.modules]
+print(json.dumps({"cpu": cpu(), "wall": time.perf_counter() - wall, "models": 1, "loaded": loaded}))
 """
 
 _SQLMESH = """
@@ -187,3 +207,96 @@ def run(code: str, *arguments: str, python: str = sys.executable) -> dict[str, A
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def forget(folder: Path) -> None:
+    """Remove what has been kept for a project, so that the next run is cold."""
+    shutil.rmtree(folder / ".tally", ignore_errors=True)
+
+
+def measure(name: str, goal: float, code: str, folder: Path, rounds: int, *, cold: bool = False) -> Row:
+    """Run code for a project in new processes and return the median CPU seconds; the first warm round is not counted."""
+    if not cold:
+        run(code, str(folder))
+    found = []
+    for _ in range(rounds):
+        if cold:
+            forget(folder)
+        found.append(run(code, str(folder)))
+    cpu = [one["cpu"] for one in found]
+    extra = {key: value for key, value in found[-1].items() if key not in ("cpu", "wall")}
+    detail = f"{min(cpu):.3f}-{max(cpu):.3f} over {rounds} rounds, wall {median(one['wall'] for one in found):.3f} s, "
+    value = round(median(cpu), 4)
+    return Row(name, value, "CPU s", goal, value < goal, detail + json.dumps(extra))
+
+
+def benchmark(work: Path, *, rounds: int = 5, sqlmesh: str | None = None) -> Iterator[Row]:
+    """Yield every figure; projects are written below `work`."""
+    native, queries = work / "native", work / "sql"
+    thousand = work / "thousand"
+    write_native(native, 100)
+    write_sql(queries, 100)
+    write_native(thousand, 1000)
+    # 1,000 models: 48 metrics of 21 models are 1,008.
+    models = work / "models"
+    write_native(models, 48)
+    yield measure("compile.plan 1,008 models", 0.3, _PLAN, models, rounds)
+    yield measure("compile.load 1,000 metrics", 0.5, _LOAD, thousand, rounds)
+    yield measure("compile.load and render 1,008 models, cold", 3.0, _RENDER_ALL, models, rounds, cold=True)
+    yield measure("compile.load and render 1,008 models, warm", 0.3, _RENDER_ALL, models, rounds)
+    for kind, folder in (("expressions", native), ("SQL definitions", queries)):
+        cold = measure(f"compile.load and render 2,100 models of {kind}, cold", 3.0, _RENDER_ALL, folder, rounds, cold=True)
+        yield cold
+        yield measure(f"compile.load and render 2,100 models of {kind}, warm", 0.3, _RENDER_ALL, folder, rounds)
+    yield measure("compile.tally render, cold", 0.5, _COMMAND, models, rounds, cold=True)
+    yield measure("compile.tally render, warm", 0.3, _COMMAND, models, rounds)
+    if sqlmesh is not None:
+        yield from _against_sqlmesh(sqlmesh, queries, work / "sqlmesh", cold.value)
+
+
+_EXPORT = """
+from pathlib import Path
+from tallystick.service.render import render_project
+from tallystick.service.render_request import RenderRequest
+target = Path(sys.argv[2])
+for model in render_project(Path(folder), RenderRequest(every=True, full=True)).models:
+    grain = "MODEL (name tally.%s, kind FULL, dialect duckdb);\\n\\n" % model.model
+    (target / "models" / (model.model + ".sql")).write_text(grain + model.sql + ";\\n", encoding="utf-8")
+print(json.dumps({}))
+"""
+
+_SQLMESH_CONFIG = """gateways:
+  default:
+    connection: {type: duckdb}
+model_defaults: {dialect: duckdb, start: '2020-01-01'}
+"""
+
+
+def _against_sqlmesh(python: str, folder: Path, target: Path, ours: float) -> Iterator[Row]:
+    """Let SQLMesh load the same 2,100 models, each as one file of plain SQL."""
+    (target / "models").mkdir(parents=True, exist_ok=True)
+    (target / "config.yaml").write_text(_SQLMESH_CONFIG, encoding="utf-8")
+    run(_EXPORT, str(folder), str(target))
+    for state in ("cold", "warm"):
+        found = run(_SQLMESH, str(target), python=python)
+        detail = f"{found['models']} models, wall {found['wall']:.1f} s, {found['cpu'] / ours:.1f} times our cold run"
+        yield Row(f"compile.SQLMesh load, {state}", round(found["cpu"], 2), "CPU s", detail=detail)
+
+
+def main() -> int:
+    """Print every figure as it is known; status 1 if one misses its goal."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sqlmesh", metavar="PYTHON", help="interpreter of an environment with SQLMesh")
+    options = parser.parse_args()
+    missed = False
+    with tempfile.TemporaryDirectory(prefix="tally-bench-") as work:
+        for row in benchmark(Path(work), rounds=options.rounds, sqlmesh=options.sqlmesh):
+            missed |= row.ok is False
+            print(json.dumps(asdict(row)), flush=True)
+    print(json.dumps({"python": platform.python_version(), "machine": platform.machine()}), file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -82,12 +82,14 @@ class Input:
         return [*([self.key] if self.key is not None else []), *self.model.by]
 
 
-def read_input(model: Model, metric: Metric, project: Project, dialect: str, extra: Iterable[str] = ()) -> Input:
+def read_input(
+    model: Model, metric: Metric, project: Project, dialect: str, extra: Iterable[str] = (), *, marked: bool = False
+) -> Input:
     """Resolve what a model reads; `extra` are further SQL conditions. Raise CompileError or ExpressionError."""
     definition = metric.definition
     assert isinstance(definition, Aggregate)  # noqa: S101 - the caller dispatches on the definition
     source = project.sources[definition.source]
-    rows = scope(source, project, dialect)
+    rows = scope(source, project, dialect, marked=marked)
     reach = anchor(source, model.entity, project.entities) if model.has_entity else None
     where = [rows.parse(text) for text in (*conditions(project, metric), *extra)]
     calendar = Calendar(source.time_zone or project.settings.time_zone, project.settings.week_start)

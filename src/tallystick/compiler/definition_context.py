@@ -37,7 +37,8 @@ class DefinitionContext:
     """The surroundings of SQL definitions.
 
     `sources` are the bare names of tables whose rows carry the base entity's key (spec oso §1), `schema` is where
-    the tables of peers are, `dialect` the one SQL is produced in. `memo` holds mappings that were built before.
+    the tables of peers are, `dialect` the one SQL is produced in. `memo` holds mappings that were built before, `trees`
+    by entity the last metric that was specialised for it.
     """
 
     project: Project
@@ -48,6 +49,7 @@ class DefinitionContext:
     memo: dict[tuple[str, str], tuple[tuple[Path, ...], exp.Query]] = field(
         default_factory=dict, repr=False, compare=False
     )
+    trees: dict[str, tuple[Metric, exp.Query]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def entities(self) -> Mapping[str, Entity]:

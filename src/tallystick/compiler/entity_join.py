@@ -139,7 +139,7 @@ def _mixes(select: exp.Select, derived: set[str]) -> bool:
 
 def _is_per_entity(table: exp.Table) -> bool:
     """Tell whether a table is chosen by the entity, as peers and @metrics_entity_type_table are."""
-    return bool(table.meta.get("per_entity"))
+    return bool(table.meta_get("per_entity"))
 
 
 def _sources(select: exp.Select) -> list[exp.Expr]:
@@ -206,7 +206,8 @@ def _ways(base: str, entity: str, context: DefinitionContext) -> tuple[tuple[Pat
 
 def _join_members(select: exp.Select, key: exp.Column, target: _Target, context: DefinitionContext) -> exp.Column:
     ways, pairs = _ways(target.base.name, target.entity.name, context)
-    _add_join(select, _subquery(pairs.copy(), target.alias), key.copy().eq(exp.column(_MEMBER, target.alias)))
+    member = exp.EQ(this=key.copy(), expression=exp.column(_MEMBER, target.alias))
+    _add_join(select, _subquery(pairs.copy(), target.alias), member)
     anchor = Anchor(target.base.name, "", ways)
     if anchor.has_validity:
         day = exp.cast(_day(select), "DATE")

@@ -12,6 +12,7 @@ from tallystick.definitions.metric import Aggregate, Formula, Metric
 from tallystick.definitions.project import Project
 from tallystick.errors import CompileError
 from tallystick.sql.expression import FormulaExpression, parse, parse_formula, split_ratio, substitute
+from tallystick.sql.positions import mark_definition
 
 Leaf = Callable[[Metric], exp.Query]
 
@@ -38,7 +39,9 @@ def formula_tree(metric: Metric, metrics: Mapping[str, Metric], dialect: str) ->
     return substitute(formula.tree, nested)
 
 
-def formula_model(metric: Metric, project: Project, names: list[str], leaf: Leaf) -> exp.Select:
+def formula_model(
+    metric: Metric, project: Project, names: list[str], leaf: Leaf, *, marked: bool = False
+) -> exp.Select:
     """Return the query of a derived model: operands stacked, folded to one row per key, then the formula.
 
     A missing operand counts as 0 where no rows mean 0 (counts, sums, distinct counts) and as NULL elsewhere.
@@ -53,6 +56,8 @@ def formula_model(metric: Metric, project: Project, names: list[str], leaf: Leaf
     )
     values = {operand.name: _or_empty(operand, dialect) for operand in inputs}
     tree = formula_tree(metric, project.metrics, dialect)
+    if marked:
+        mark_definition(tree)
     columns: list[exp.Expr] = [*(key.copy() for key in keys), substitute(tree, values).as_(VALUE)]
     ratio = split_ratio(tree)
     if ratio is not None:

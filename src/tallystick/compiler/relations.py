@@ -13,7 +13,7 @@ from sqlglot.errors import SqlglotError
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.errors import CompileError, ExpressionError
-from tallystick.sql.positions import without_positions
+from tallystick.sql.positions import mark_definition, without_positions
 
 
 def relation(name: str, project: Project, alias: str) -> exp.Expr:
@@ -23,13 +23,13 @@ def relation(name: str, project: Project, alias: str) -> exp.Expr:
     return _table(name, alias)
 
 
-def source_relation(source: Source, alias: str, reads: str) -> exp.Expr:
+def source_relation(source: Source, alias: str, reads: str, *, marked: bool = False) -> exp.Expr:
     """Return a source as table or subquery; rows from a file are read through a view named like the source."""
     if source.sql is not None:
         query = parse_sql(source.sql, reads)
         if not isinstance(query, exp.Query):
             raise CompileError(f"the sql of source '{source.name}' is not a query", hint="write one SELECT")
-        return query.subquery(alias, copy=False)
+        return (mark_definition(query) if marked else query).subquery(alias, copy=False)
     return _table(source.table or source.name, alias)
 
 
@@ -69,10 +69,11 @@ class Scope:
     reads: str
     dialect: str
     dimensions: Mapping[str, str]
+    marked: bool = False
 
     def relation(self) -> exp.Expr:
         """Return the FROM item."""
-        return source_relation(self.source, self.alias, self.reads)
+        return source_relation(self.source, self.alias, self.reads, marked=self.marked)
 
     def column(self, name: str) -> exp.Expr:
         """Return a stored or computed column of the source."""
@@ -110,7 +111,8 @@ class Scope:
             value = self.bind(_parsed(computed.sql, self.reads), inside | {node.name})
             return exp.paren(value, copy=False) if isinstance(value, (exp.Binary, exp.Unary)) else value
 
-        return tree.transform(replace)
+        bound = tree.transform(replace)
+        return mark_definition(bound) if self.marked else bound
 
 
 def _nested_field(column: exp.Column, alias: str) -> exp.Column:
@@ -122,9 +124,9 @@ def _nested_field(column: exp.Column, alias: str) -> exp.Column:
     return field  # type: ignore[return-value]
 
 
-def scope(source: Source, project: Project, dialect: str) -> Scope:
-    """Return the scope of a source with the project's dimensions on it."""
+def scope(source: Source, project: Project, dialect: str, *, marked: bool = False) -> Scope:
+    """Return the scope of a source with the project's dimensions on it; `marked` notes what users wrote."""
     named = {
         dimension.name: dimension.sql for dimension in project.dimensions.values() if dimension.source == source.name
     }
-    return Scope(source, source.name, project.dialect, dialect, named)
+    return Scope(source, source.name, project.dialect, dialect, named, marked)

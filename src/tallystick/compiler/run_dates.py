@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -94,7 +95,12 @@ def tick_run(window: Window, tick: date, context: DefinitionContext) -> Run:
 
 def spine_run(window: Window, day: exp.Column, context: DefinitionContext) -> Run:
     """Return the run of a rolling window that ends with each day of a spine."""
-    dialect = context.dialect
+    return _spine_run(window, day.name, day.table, context.dialect)
+
+
+@lru_cache(maxsize=256)
+def _spine_run(window: Window, name: str, table: str, dialect: str) -> Run:
+    day = exp.column(name, table=table)
     first = buckets.window_start(day, window, dialect=dialect)
     span: exp.Expr = exp.Literal.number(window.days)
     if not window.is_fixed:
@@ -191,7 +197,7 @@ def _bind_comparison(node: exp.Expr, run: Run) -> bool:
         node.replace(_typed(run.until, node))
         above = exp.GTE(this=value.copy(), expression=low.copy())
         below = exp.LT(this=value.copy(), expression=(parent.args["high"]).copy())
-        replacement = exp.and_(above, below)
+        replacement = exp.and_(above, below, copy=False)
         _swap(parent, replacement)
         return True
     upper = (isinstance(parent, (exp.LTE, exp.LT)) and place == "expression") or (
@@ -217,7 +223,7 @@ def _typed(day: exp.Expr, node: exp.Expr) -> exp.Expr:
     if word == "DATE":
         return day.copy()
     if word in ("TIMESTAMP", "DATETIME"):
-        return exp.cast(day.copy(), "TIMESTAMP")
+        return exp.cast(day.copy(), exp.DType.TIMESTAMP, copy=False)
     raise MacroError(f"'{word}' is not a type of date", at=location(node), hint="write 'DATE' or 'TIMESTAMP'")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeVar
 
 from sqlglot import exp
@@ -35,8 +36,13 @@ from tallystick.sql.macro_calls import (
     unknown_variable,
     variables_of,
 )
+from tallystick.sql.positions import Notes, mark_definition
 
 _Error = TypeVar("_Error", bound=TallystickError)
+
+_OF_VIEW = "of_view"
+"""The note on a literal that ends with the time view, holding what comes before."""
+_VIEW_VARIABLES = frozenset({"time_aggregation", "rolling_window", "rolling_unit"})
 
 
 class Stage(StrEnum):
@@ -55,8 +61,9 @@ def compile_definition(
     start: date | None = None,
     end: date | None = None,
     as_of: date | None = None,
+    marked: bool = False,
 ) -> exp.Query:
-    """Compile an SQL definition to the query of one model.
+    """Compile an SQL definition to the query of one model; `marked` notes on nodes what the user wrote.
 
     In the full stage a grain covers the whole buckets around `[start, end)`, a rolling window has a row for each
     day of `[start, end)` (or the one day `as_of`), and all time ends with the day `as_of`.
@@ -64,7 +71,7 @@ def compile_definition(
     Raises ExpressionError, MacroError or CompileError, located in the file of the definition where it is known.
     """
     try:
-        tree = specialise(metric, model, context)
+        tree = specialise(metric, model, context, marked=marked)
         if Stage(stage) is Stage.INTERMEDIATE:
             return tree
         tree = _run(tree, metric, model.time, context, start, end, as_of)
@@ -79,10 +86,38 @@ def render_definition(query: exp.Query, dialect: str, *, pretty: bool = True) ->
     return spelled_out(query, dialect).sql(dialect, pretty=pretty, normalize_functions=False)
 
 
-def specialise(metric: Metric, model: Model, context: DefinitionContext) -> exp.Query:
-    """Return the intermediate tree of a model: variables, names, peers and entity filled in."""
+def specialise(metric: Metric, model: Model, context: DefinitionContext, *, marked: bool = False) -> exp.Query:
+    """Return the intermediate tree of a model: variables, names, peers and entity filled in.
+
+    The views of a metric and entity mostly differ in the metric's name alone; then all are copies of the first one.
+    """
+    definition = definition_of(metric)
+    if marked or _depends_on_view(definition.sql, context.dialect_of(definition)):
+        return _specialised(metric, model, context, marked=marked)
+    known = context.trees.get(model.entity)
+    if known is None or known[0] is not metric:
+        known = context.trees[model.entity] = metric, _specialised(metric, model, context)
+    tree = known[1].copy()
+    for literal in tree.find_all(exp.Literal):
+        if (name := literal.meta_get(_OF_VIEW)) is not None:
+            literal.set("this", f"{name}_{model.time.suffix}")
+    return tree
+
+
+@lru_cache(maxsize=4096)
+def _depends_on_view(text: str, dialect: str) -> bool:
+    """Tell whether a definition says more about the time view it is compiled for than the name of the metric."""
+    template = bound_template(text, dialect)
+    return not variables_of(template).isdisjoint(_VIEW_VARIABLES) or any(
+        macro.name in ("metrics_peer_ref", "relative_window_sample_date") for _, macro in calls(template)
+    )
+
+
+def _specialised(metric: Metric, model: Model, context: DefinitionContext, *, marked: bool = False) -> exp.Query:
     definition = definition_of(metric)
     tree = bound_template(definition.sql, context.dialect_of(definition)).copy()
+    if marked:
+        mark_definition(tree)
     values = variables(metric, model)
     _fill(tree, values)
     for node, macro in reversed(list(calls(tree))):
@@ -168,10 +203,15 @@ def _fill_variable(node: exp.Parameter, values: Mapping[str, object]) -> None:
 
 def _metric_name(node: exp.Anonymous, metric: Metric, model: Model, context: DefinitionContext) -> exp.Expr:
     given = arguments_of(node).get("name")
-    suffix = f"_{model.time.suffix}"
     if given is None or (isinstance(given, exp.Literal) and given.is_string):
-        return exp.Literal.string((given.name if given is not None else key_of(metric)) + suffix)
-    return exp.func("CONCAT", given.copy(), exp.Literal.string(suffix), dialect=context.dialect)
+        return _named_for(given.name if given is not None else key_of(metric), model)
+    return exp.func("CONCAT", given.copy(), _named_for("", model), dialect=context.dialect)
+
+
+def _named_for(name: str, model: Model) -> exp.Literal:
+    literal = exp.Literal.string(f"{name}_{model.time.suffix}")
+    literal._meta = Notes({_OF_VIEW: name})  # noqa: SLF001 - `meta` would be copied entry by entry
+    return literal
 
 
 def _peer_ref(node: exp.Anonymous, metric: Metric, model: Model, context: DefinitionContext) -> exp.Expr:

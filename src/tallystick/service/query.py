@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from sqlglot import exp
 
-from tallystick.build.extent import first_instant
 from tallystick.compiler.aggregate_model import BUCKET
 from tallystick.compiler.lower import lower, source_names, to_text
 from tallystick.compiler.model import Model, TimeView
@@ -19,11 +18,15 @@ from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Metric, SqlQuery
 from tallystick.definitions.project import Project
-from tallystick.engines.adapter import Engine
 from tallystick.errors import UnknownNameError, UsageError
 from tallystick.service.instants import parse_instant, project_calendar
 from tallystick.sql.calendar import floor, shift, start_of_day, state
 from tallystick.sql.grain import Grain, parse_grain, parse_window
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tallystick.engines.adapter import Engine
 
 STATE = "state"
 
@@ -125,6 +128,8 @@ def run(
     limit: int | None,
 ) -> pa.Table:
     """Compute a model from the rows of its sources and mark each bucket's state."""
+    from tallystick.build.extent import first_instant
+
     covered = span(project, model, start, end, as_of)
     if model.time.window is not None and covered.start is None:
         covered = replace(covered, start=first_instant(engine.run, project, model, engine.dialect) or covered.end)
@@ -154,6 +159,8 @@ def _answer_columns(names: Sequence[str], project: Project, model: Model) -> dic
 
 def with_state(table: pa.Table, project: Project, model: Model, as_of: datetime) -> pa.Table:
     """Return the table with a column that says which buckets may still change."""
+    import pyarrow as pa
+
     buckets = table.column(BUCKET)
     settle = timedelta(seconds=settle_seconds(project, model))
     states = {

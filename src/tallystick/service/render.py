@@ -1,30 +1,160 @@
-"""Showing the SQL of a model, without a connection."""
+"""Showing the SQL of models, without a connection."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tallystick.compiler.lower import lower, to_text
-from tallystick.compiler.model import Model
-from tallystick.compiler.span import Span
-from tallystick.definitions.diagnostics import nearest
-from tallystick.definitions.project import Project
-from tallystick.errors import UsageError
-from tallystick.service.instants import project_calendar
+from tallystick.service import render_cache
+from tallystick.service.render_request import Rendered, Rendering, RenderRequest
+
+if TYPE_CHECKING:
+    from tallystick.compiler.marked_text import MarkedText
+    from tallystick.compiler.model import Model
+    from tallystick.compiler.span import Span
+    from tallystick.definitions.project import Project
+
+# Compiler and definitions are imported where they are used: an answer from the cache needs neither.
+
+Clock = Callable[[], datetime]
+
+
+def render_project(folder: Path, request: RenderRequest, *, clock: Clock | None = None) -> Rendering:
+    """Return the SQL a request asks a project folder (or single file) for, from the cache where nothing has changed.
+
+    Raise ProjectError, UnknownNameError or UsageError.
+    """
+    now = (clock or _now)()
+    key = render_cache.key_of(folder, request)
+    if key is not None and (kept := render_cache.recall(folder, key, now)) is not None:
+        return kept
+    from tallystick.definitions.load import load
+
+    project = load(folder)
+    as_of = project.settings.as_of or now
+    rendering = render_request(project, request, as_of)
+    if key is not None and (holds := _holds_from(project, request, now)) is not None:
+        render_cache.keep(folder, key, rendering, None if holds == _ALWAYS else holds)
+    return rendering
+
+
+def render_request(project: Project, request: RenderRequest, as_of: datetime) -> Rendering:
+    """Return the SQL of every model a request asks for; one that cannot be written is told and does not stop others."""
+    from tallystick.errors import CompileError, DefinitionError
+
+    dialect = request.dialect or project.warehouse.engine
+    check_dialect(dialect)
+    found: list[Rendered] = []
+    failures: list[tuple[str, str]] = []
+    for model in requested_models(project, request):
+        try:
+            sql = render(project, model, dialect, _span(project, model, request, as_of), as_of)
+        except (CompileError, DefinitionError) as error:
+            if not request.every:
+                raise
+            failures.append((model.name, error.message + (f" ({error.hint})" if error.hint else "")))
+            continue
+        found.append(
+            Rendered(
+                model=model.name,
+                metric=model.metric,
+                entity=model.entity,
+                view=model.time.suffix,
+                dialect=dialect,
+                sql=sql,
+            )
+        )
+    return Rendering(models=tuple(found), failures=tuple(failures), left_out=len(project.errors))
+
+
+def requested_models(project: Project, request: RenderRequest) -> Sequence[Model]:
+    """Return the models a request means; raise UnknownNameError or UsageError."""
+    from tallystick.errors import UsageError
+    from tallystick.service.query import choose, select_models
+
+    if request.every:
+        return select_models(project, () if request.metric is None else (request.metric,))
+    if request.metric is None:
+        raise UsageError("no metric is named", hint="name one, or say --all for every model of the project")
+    return (
+        choose(
+            project,
+            request.metric,
+            model=request.model,
+            entity=request.entity,
+            grain=request.grain,
+            window=request.window,
+            all_time=request.all_time,
+            by=request.by,
+        ),
+    )
 
 
 def render(project: Project, model: Model, dialect: str, span: Span | None, as_of: datetime) -> str:
     """Return a model's SQL: with parameters where no span is given, else with its dates. Raise UsageError."""
+    from tallystick.compiler.lower import lower, to_text
+
     check_dialect(dialect)
-    if span is not None and span.start is None and model.time.window is not None:
-        span = Span(as_of.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0), span.end, span.calendar)
-    tree = lower(model, project, span or Span(calendar=project_calendar(project)), dialect)
-    return to_text(tree, dialect, reads=project.dialect)
+    tree = lower(model, project, _covered(project, model, span, as_of), dialect)
+    return to_text(tree, dialect, reads=project.dialect, copy=False)
+
+
+def render_marked(project: Project, model: Model, request: RenderRequest, as_of: datetime) -> MarkedText:
+    """Return a model's SQL with the parts that come from the user's definition told apart."""
+    from tallystick.compiler.marked_text import marked_text
+
+    dialect = request.dialect or project.warehouse.engine
+    check_dialect(dialect)
+    span = _covered(project, model, _span(project, model, request, as_of), as_of)
+    return marked_text(model, project, span, dialect)
+
+
+def _span(project: Project, model: Model, request: RenderRequest, as_of: datetime) -> Span | None:
+    from tallystick.service.query import span
+
+    return span(project, model, request.start, request.end, as_of) if request.is_bound else None
+
+
+def _covered(project: Project, model: Model, span: Span | None, as_of: datetime) -> Span:
+    from tallystick.compiler.span import Span
+    from tallystick.service.instants import project_calendar
+
+    if span is None:
+        return Span(calendar=project_calendar(project))
+    if span.start is None and model.time.window is not None:
+        start = as_of.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
+        return Span(start, span.end, span.calendar)
+    return span
+
+
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+
+
+def _holds_from(project: Project, request: RenderRequest, now: datetime) -> datetime | None:
+    """Return from when on an answer no longer depends on the clock, or None where it always will."""
+    if not request.is_bound or project.settings.as_of is not None:
+        return _ALWAYS
+    has_start = request.start is not None or project.settings.start is not None
+    if request.end is None or not has_start:
+        return None
+    from tallystick.service.instants import parse_instant
+
+    end = parse_instant(request.end, project)
+    return end if end <= now else None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def check_dialect(dialect: str) -> None:
     """Raise UsageError unless sqlglot knows the dialect."""
     from sqlglot.dialects.dialect import Dialects
+
+    from tallystick.definitions.diagnostics import nearest
+    from tallystick.errors import UsageError
 
     known = sorted(item.value for item in Dialects if item.value)
     if dialect not in known:

@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import pyarrow as pa
-
-from tallystick.build.build import build
-from tallystick.build.report import BuildReport, Progress
 from tallystick.compiler.model import Model
 from tallystick.compiler.plan import find_metric, metric_models, plan
 from tallystick.definitions.diagnostics import Diagnostic
 from tallystick.definitions.load import load as load_project
 from tallystick.definitions.metric import Metric
 from tallystick.definitions.project import Project
-from tallystick.engines.adapter import Engine
-from tallystick.engines.connect import connect
-from tallystick.service import check, query, render
+from tallystick.service import query, render
 from tallystick.service.instants import parse_instant
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tallystick.build.report import BuildReport, Progress
+    from tallystick.engines.adapter import Engine
 
 Instant = str | date | datetime
 Frame = Any
@@ -63,7 +63,9 @@ class Workspace:
 
     def check(self, *, offline: bool = False) -> tuple[Diagnostic, ...]:
         """Return all diagnostics; unless offline, columns and tables are looked up in the warehouse too."""
-        return check.check(self.project, None if offline else self._read)
+        from tallystick.service.check import check
+
+        return check(self.project, None if offline else self._read)
 
     def models(self, metric: str | None = None) -> tuple[Model, ...]:
         """Return the models of a metric, or of all; raise UnknownNameError."""
@@ -130,6 +132,8 @@ class Workspace:
         progress: Progress | None = None,
     ) -> BuildReport:
         """Materialise models in the warehouse: what is new plus the lookback. `select` names metrics or models."""
+        from tallystick.build.build import build
+
         models = query.select_models(self.project, select)
         stop = min(parse_instant(end, self.project), self.as_of) if end is not None else self.as_of
         project = query.starting_at(self.project, start)
@@ -150,6 +154,8 @@ class Workspace:
         self.close()
 
     def _read(self) -> Engine:
+        from tallystick.engines.connect import connect
+
         if self._engine is None:
             self._engine = connect(self.project, read_only=True)
             self._writable = False
@@ -157,6 +163,8 @@ class Workspace:
 
     def _write(self) -> Engine:
         if self._engine is None or not self._writable:
+            from tallystick.engines.connect import connect
+
             self.close()
             self._engine = connect(self.project)
             self._writable = True

@@ -8,6 +8,7 @@ a zone means UTC.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -89,6 +90,11 @@ def literal_instant(instant: datetime, *, is_date: bool, dialect: str, calendar:
 
 def date_literal(day: date, *, dialect: str) -> exp.Expr:
     """Return a DATE literal."""
+    return _date_literal(day, dialect).copy()
+
+
+@lru_cache(maxsize=1024)
+def _date_literal(day: date, dialect: str) -> exp.Expr:
     dates = dates_of(dialect)
     return fill(dates.date, dates.dialect, text=exp.Literal.string(day.isoformat()))
 

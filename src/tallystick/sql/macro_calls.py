@@ -15,6 +15,7 @@ from types import MappingProxyType
 from sqlglot import exp
 
 from tallystick.errors import Location, MacroError
+from tallystick.sql.positions import Notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +100,14 @@ def call(macro: Macro, arguments: Mapping[str, exp.Expr], at: Location) -> exp.A
             named = exp.PropertyEQ(this=exp.var(param.name), expression=value)
             expressions.append(value if by_position else named)
     node = exp.Anonymous(this=f"@{macro.name}", expressions=expressions)
-    node.meta["at"] = (at.line, at.column)
+    node._meta = Notes(at=(at.line, at.column))  # noqa: SLF001 - `meta` would copy it entry by entry
     return node
 
 
 def variable(name: str, at: Location) -> exp.Parameter:
     """Build the node of a variable."""
     node = exp.Parameter(this=exp.var(name))
-    node.meta["at"] = (at.line, at.column)
+    node._meta = Notes(at=(at.line, at.column))  # noqa: SLF001 - `meta` would copy it entry by entry
     return node
 
 
@@ -141,14 +142,14 @@ def calls(tree: exp.Expr) -> Iterator[tuple[exp.Anonymous, Macro]]:
             yield node, macro
 
 
-def spelled_out(tree: exp.Expr, dialect: str) -> exp.Expr:
+def spelled_out(tree: exp.Expr, dialect: str, *, copy: bool = True) -> exp.Expr:
     """Return a tree whose macros are plain words, written as an author would; the same tree if it has none.
 
     Generators look into functions they do not know and stumble over the `@`, or use their own sign for parameters.
     """
-    if not any(True for _ in calls(tree)) and not tree.find(exp.Parameter):
+    if tree.find(exp.Parameter) is None and next(calls(tree), None) is None:
         return tree
-    tree = tree.copy()
+    tree = tree.copy() if copy else tree
     for node in reversed([node for node, _ in calls(tree)]):
         arguments = (value.sql(dialect, normalize_functions=False) for value in node.expressions)
         node.replace(exp.var(f"{node.this}({', '.join(arguments)})"))

@@ -17,7 +17,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from tallystick.errors import ExpressionError, Location, MacroError
 from tallystick.sql.macro_calls import MACROS, Macro, Param, call, nearest, variable
-from tallystick.sql.positions import without_positions
+from tallystick.sql.positions import Notes, without_positions
 
 _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
@@ -377,10 +377,10 @@ def _in_table(table: exp.Table, name: exp.Identifier, value: _Call | _Variable |
         parts = [exp.to_identifier(part.strip('"`')) for part in _format(value).split(".")]
         for key, part in zip(("this", "db", "catalog"), reversed(parts), strict=False):
             table.set(key, part)
-        table.meta["per_entity"] = True
+        table._meta = Notes(per_entity=True)  # noqa: SLF001 - `meta` would be copied entry by entry
     elif value.macro.name == "metrics_peer_ref":
         name.replace(call(value.macro, {k: v.copy() for k, v in value.arguments.items()}, value.at))
-        table.meta["per_entity"] = True
+        table._meta = Notes(per_entity=True)  # noqa: SLF001 - `meta` would be copied entry by entry
     else:
         raise MacroError(
             f"@{value.macro.name} is not a table",

@@ -176,8 +176,8 @@ def hash_bucket_of(text: str, buckets: int) -> int:
     return int.from_bytes(md5(text.encode(), usedforsecurity=False).digest()[:4], "big") % buckets
 
 
-def rewrite(tree: exp.Expr, dialect: str, *, reads: str = "duckdb") -> exp.Expr:
-    """Return a copy of a tree with every portable function as `dialect` has it.
+def rewrite(tree: exp.Expr, dialect: str, *, reads: str = "duckdb", copy: bool = True) -> exp.Expr:
+    """Return a copy of a tree, or unless `copy` the tree itself, with every portable function as `dialect` has it.
 
     `reads` is the dialect users wrote in; what is already in the words of `dialect`, because it was written so or
     filled from a template, stays. `SAFE_DIVIDE(a, b)` and `HASH_BUCKET(x, n)` are known whatever is read. Raises
@@ -185,8 +185,8 @@ def rewrite(tree: exp.Expr, dialect: str, *, reads: str = "duckdb") -> exp.Expr:
     """
     handlers = _handlers(reads, dialect)
     # A root above the tree lets every node, the first included, be replaced where it stands.
-    holder = exp.Tuple(expressions=[tree.copy()])
-    for node in reversed(list(holder.expressions[0].walk())):
+    holder = exp.Tuple(expressions=[tree.copy() if copy else tree])
+    for node in reversed(list(holder.expressions[0].find_all(*handlers))):
         handler = handlers.get(type(node))
         if handler is None or is_filled(node):
             continue

@@ -7,31 +7,30 @@ from functools import lru_cache
 import sqlglot
 from sqlglot import exp
 
-from tallystick.sql.positions import without_positions
+from tallystick.sql.positions import Notes, without_positions
 
 # What can stand beside any operator without parentheses.
 _ATOMS = (exp.Column, exp.Identifier, exp.Literal, exp.Func, exp.Paren, exp.Subquery, exp.Null, exp.Boolean, exp.Var)
-_FILLED = "filled"
 _LOOSE_PARENTS = (exp.Binary, exp.Unary, exp.Interval, exp.AtTimeZone)
 
 
 @lru_cache(maxsize=512)
 def _parsed(text: str, dialect: str) -> exp.Expr:
     tree = without_positions(sqlglot.parse_one(text, read=dialect or None))
-    for node in tree.walk():
+    for node in tree.find_all(exp.Func):
         mark_filled(node)
     return tree
 
 
 def mark_filled(node: exp.Expr) -> exp.Expr:
-    """Note on a node that it is in the words of the dialect it will be written in; copies keep the note."""
-    node.meta[_FILLED] = True
+    """Note on a function that it is in the words of the dialect it will be written in; copies keep the note."""
+    node._meta = Notes(node._meta or {}, filled=True)  # noqa: SLF001 - `meta` would be copied entry by entry
     return node
 
 
 def is_filled(node: exp.Expr) -> bool:
     """Tell whether a node came from a template, not from a user."""
-    return bool(node.meta.get(_FILLED))
+    return bool(node.meta_get("filled"))
 
 
 def fill(text: str, dialect: str, /, **parts: exp.Expr) -> exp.Expr:

@@ -1,0 +1,38 @@
+"""SQL and its differences as coloured text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.text import Text
+
+DEFINITION = "bold yellow"
+"""How the part of the SQL that comes from the user's definition looks."""
+
+_DIFF = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
+
+
+def sql_text(sql: str, ranges: Sequence[tuple[int, int]]) -> Text:
+    """Return SQL in colours, with the ranges that come from the definition standing out."""
+    text = Syntax("", "sql", theme="ansi_dark", background_color="default").highlight(sql)
+    text.rstrip()
+    for start, end in ranges:
+        text.stylize(DEFINITION, start, end)
+    return text
+
+
+def diff_text(diff: str) -> Text:
+    """Return a unified diff in colours."""
+    text = Text()
+    for line in diff.splitlines():
+        style = next((style for start, style in _DIFF.items() if line.startswith(start)), "")
+        text.append(line + "\n", style)
+    text.rstrip()
+    return text
+
+
+def write_text(text: Text) -> None:
+    """Write coloured text to stdout; long lines are left to the terminal."""
+    Console(soft_wrap=True).print(text)

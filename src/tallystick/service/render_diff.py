@@ -1,0 +1,168 @@
+"""What a change of definitions does to the SQL of models: a project against another folder, file or git revision."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import unified_diff
+from pathlib import Path, PurePosixPath
+from shutil import copyfile
+
+from tallystick.definitions.load import load
+from tallystick.definitions.project import Project
+from tallystick.errors import ProjectError, UnknownNameError, UsageError
+from tallystick.service.render import Clock, render_request
+from tallystick.service.render_cache import definition_files
+from tallystick.service.render_request import RenderRequest
+
+_SUFFIXES = (".toml", ".sql", ".py")
+_GIT_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDiff:
+    """One model whose SQL differs, with the unified diff; a model that is on one side only is added or removed."""
+
+    model: str
+    change: str
+    diff: str
+
+
+def render_diff(
+    folder: Path, old: str, request: RenderRequest, *, clock: Clock | None = None
+) -> tuple[ModelDiff, ...]:
+    """Return the models of a request whose SQL differs from that of `old`, in plan order, removed ones last.
+
+    `old` is another project folder, a definition file (a whole project, or a former state of one file of this one) or
+    a git revision. Both sides have the same clock. Raise UsageError or UnknownNameError where nothing can be compared.
+    """
+    now = (clock or (lambda: datetime.now(UTC)))()
+    project = load(folder)
+    with _former(folder, old) as former:
+        as_of = project.settings.as_of or former.settings.as_of or now
+        before, after = _texts(former, request, as_of), _texts(project, request, as_of)
+    if before is None and after is None:
+        # Asking again raises the error that says what the name might have been.
+        render_request(project, request, as_of)
+    return tuple(_differences(before or {}, after or {}, old))
+
+
+def _texts(project: Project, request: RenderRequest, as_of: datetime) -> dict[str, str] | None:
+    """Return the SQL of the request's models by name, or None where the project knows no such name."""
+    try:
+        return {model.model: model.sql for model in render_request(project, request, as_of).models}
+    except UnknownNameError:
+        return None
+
+
+def _differences(before: dict[str, str], after: dict[str, str], old: str) -> Iterator[ModelDiff]:
+    for name in dict.fromkeys([*after, *before]):
+        was, now = before.get(name), after.get(name)
+        if was == now:
+            continue
+        change = "added" if was is None else "removed" if now is None else "changed"
+        lines = unified_diff(
+            (was or "").splitlines(),
+            (now or "").splitlines(),
+            f"{old}/{name}" if was is not None else "/dev/null",
+            name if now is not None else "/dev/null",
+            lineterm="",
+        )
+        yield ModelDiff(model=name, change=change, diff="\n".join(lines))
+
+
+@contextmanager
+def _former(folder: Path, old: str) -> Iterator[Project]:
+    """Load the other side of a comparison."""
+    path = Path(old)
+    if path.is_dir():
+        yield load(path)
+    elif path.is_file():
+        with tempfile.TemporaryDirectory(prefix="tally-") as scratch:
+            yield _with_file(folder, path, Path(scratch))
+    else:
+        with tempfile.TemporaryDirectory(prefix="tally-") as scratch:
+            _check_out(folder, old, Path(scratch))
+            yield load(Path(scratch))
+
+
+# -- a file -----------------------------------------------------------------------------------------------------------
+
+
+def _with_file(folder: Path, file: Path, scratch: Path) -> Project:
+    """Load a file that is a project by itself, else the project with this file in place of its namesake."""
+    if file.suffix == ".toml":
+        try:
+            alone = load(file)
+        except ProjectError:
+            alone = None
+        if alone is not None and alone.metrics and not alone.errors:
+            return alone
+    ours = definition_files(folder) or []
+    namesakes = [path for path in ours if path.name == file.name]
+    if len(namesakes) != 1:
+        many = f"{len(namesakes)} files" if namesakes else "no file"
+        raise UsageError(
+            f"'{file}' is not a project by itself, and the project has {many} named {file.name} it could stand for",
+            hint="compare with a project folder or a git revision",
+        )
+    for path in ours:
+        target = scratch / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copyfile(file if path == namesakes[0] else path, target)
+    return load(scratch)
+
+
+# -- a git revision ---------------------------------------------------------------------------------------------------
+
+
+def _check_out(folder: Path, revision: str, scratch: Path) -> None:
+    """Write the definition files of a project as they were at a git revision."""
+    commit = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if commit is None:
+        raise UsageError(
+            f"'{revision}' is neither a folder, nor a definition file, nor a git revision of the project",
+            hint="such as HEAD~1, main, ../old-project or definitions/metrics.toml",
+        )
+    listed = _git(folder, "ls-tree", "-r", "-z", commit.decode().strip(), "--", ".") or b""
+    blobs: list[tuple[str, PurePosixPath]] = []
+    for entry in listed.decode().split("\0"):
+        head, _, name = entry.partition("\t")
+        # Links and submodules have other modes; they lead out of what the revision holds.
+        if name.endswith(_SUFFIXES) and head.startswith("100"):
+            blobs.append((head.split()[2], PurePosixPath(name)))
+    content = _git(folder, "cat-file", "--batch", feed="".join(f"{blob}\n" for blob, _ in blobs).encode()) or b""
+    for (_, name), text in zip(blobs, _blobs(content), strict=True):
+        target = scratch / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(text)
+    if not blobs:
+        raise UsageError(f"the project has no definition files at '{revision}'", hint="choose a later revision")
+
+
+def _blobs(content: bytes) -> Iterator[bytes]:
+    """Yield the contents in the output of `git cat-file --batch`: a head with the size, the bytes, a line end."""
+    place = 0
+    while place < len(content):
+        end = content.index(b"\n", place)
+        size = int(content[place:end].split()[2])
+        yield content[end + 1 : end + 1 + size]
+        place = end + size + 2
+
+
+def _git(folder: Path, *arguments: str, feed: bytes | None = None) -> bytes | None:
+    """Run git in a folder and return what it prints, or None where it fails."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell, and the user's word stands behind --end-of-options
+            command, input=feed, capture_output=True, check=False, timeout=_GIT_SECONDS
+        )
+    except FileNotFoundError:
+        raise UsageError("git is not installed", hint="compare with a project folder instead") from None
+    except subprocess.TimeoutExpired:
+        raise UsageError("git does not answer", hint="compare with a project folder instead") from None
+    return done.stdout if done.returncode == 0 else None
