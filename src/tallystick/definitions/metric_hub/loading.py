@@ -192,11 +192,14 @@ def _report_unread_tables(
     for key in raw:
         if key not in TOP_LEVEL or key in _READ_BY_KIND[kind] or key in _ABOUT or key in also or not raw[key]:
             continue
-        misplaced = key in ("project", "experiment", "functions")
-        code, severity = ("mh-wrong-folder", Severity.ERROR) if misplaced else ("mh-unread-table", Severity.WARNING)
+        at = root.below(key).location
         message = f"[{key}] is never read in this kind of file ({kind.value})"
         hint = _WHERE.get(key, f"remove it, or move it to a file that reads [{key}]")
-        reading.findings.append(diagnose(code, message, root.below(key).location, severity=severity, hint=hint))
+        if key in ("project", "experiment", "functions"):
+            finding = diagnose("mh-wrong-folder", message, at, hint=hint)
+        else:
+            finding = diagnose("mh-unread-table", message, at, severity=Severity.WARNING, hint=hint)
+        reading.findings.append(finding)
 
 
 _WHERE = {
