@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from hub import BASE, expected
 
+from hub import BASE, expected
 from tallystick import metric_hub
 from tallystick.compiler.metric_hub.checks import check
 from tallystick.definitions.metric_hub.mode import Mode
@@ -119,11 +119,15 @@ def test_metrics_in_a_circle_are_an_error(write):
 def test_bytes_that_are_no_text_are_a_finding(write):
     root = write(BASE)
     (root / "definitions" / "fenix.toml").write_bytes(b"[metrics.\xff]\n")
-    assert [d.file for d in open_repository(root).diagnostics if d.code == "mh-unreadable"] == ["definitions/fenix.toml"]
+    assert [d.file for d in open_repository(root).diagnostics if d.code == "mh-unreadable"] == [
+        "definitions/fenix.toml"
+    ]
 
 
 def test_five_megabytes_are_read_and_judged(write):
-    metrics = "".join(f"[metrics.m{i}]\nselect_expression = 'SUM({'x' * 200})'\ndata_source = 'd1'\n" for i in range(20_000))
+    metrics = "".join(
+        f"[metrics.m{i}]\nselect_expression = 'SUM({'x' * 200})'\ndata_source = 'd1'\n" for i in range(20_000)
+    )
     root = write({**BASE, "definitions/fenix.toml": metrics + "typo = 1\n[data_sources.d1]\nfrom_expression = 't'\n"})
     started = time.process_time()
     found = [d for d in open_repository(root).diagnostics if d.code == "mh-unknown-key"]
@@ -147,7 +151,9 @@ def test_nothing_to_read_is_said_plainly(tmp_path):
 
 def test_unknown_statistics_and_parameters_are_warnings(write):
     text = "[metrics.m1.statistics.bootstrapmean]\n[metrics.m2.statistics.deciles]\nnum_sample = 5\n"
-    found = {d.code: d.hint for d in check(open_repository(write({**BASE, "opmon/definitions/firefox_desktop.toml": text})))}
+    found = {
+        d.code: d.hint for d in check(open_repository(write({**BASE, "opmon/definitions/firefox_desktop.toml": text})))
+    }
     assert found["mh-unknown-statistic"] == "did you mean 'bootstrap_mean'?"
     assert found["mh-statistic-parameter"] == "did you mean 'num_samples'?"
 

@@ -49,7 +49,11 @@ def test_every_metric_with_sql_is_written_in_half_a_second(whole):
 def test_outcomes_and_projects_resolve(whole):
     jetstream, opmon = whole.tools["jetstream"], whole.tools["opmon"]
     failed = [key for key in jetstream.outcomes if resolve_outcome(jetstream, *key).errors]
-    failed += [slug for slug, spec in opmon.configs.items() if spec.kind is Kind.MONITORING and resolve_project(opmon, slug).errors]
+    failed += [
+        slug
+        for slug, spec in opmon.configs.items()
+        if spec.kind is Kind.MONITORING and resolve_project(opmon, slug).errors
+    ]
     assert not failed
 
 

@@ -154,7 +154,8 @@ def _fields(
             except ValueProblemError as problem:
                 reading.error("mh-bad-value", str(problem), problem.place or here, problem.hint)
         elif key not in extra and not key.startswith("x_"):
-            message = f"unknown key '{written}' in [{dotted(place.path)}] is ignored"
+            ignored = " is ignored" if reading.mode.is_compat else ""
+            message = f"unknown key '{written}' in [{dotted(place.path)}]{ignored}"
             reading.quirk(Quirk.UNKNOWN_KEY, message, here, schema.hint_for(key, fields))
     return values, MappingProxyType(places)
 
