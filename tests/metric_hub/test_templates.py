@@ -75,7 +75,7 @@ def test_nothing_but_macros_can_be_reached(text):
 def test_placeholders_are_names_in_single_braces():
     assert placeholders("`p.{dataset}.t` {{experiment.x}} {d1-2}") == ("dataset",)
     assert fill("{dataset} {{x}}", dataset="d") == "d {x}"
-    with pytest.raises(MacroError, match="'{slug}' has no value"):
+    with pytest.raises(MacroError, match=r"'\{slug\}' has no value"):
         fill("{slug}", dataset="d")
 
 
