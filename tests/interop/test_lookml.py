@@ -95,7 +95,7 @@ def test_statistics_become_measures(exported, measure):
 def test_what_has_no_measure_is_reported_with_its_line(exported):
     assert [(d.line, d.message.split(" ")[0]) for d in exported.diagnostics] == [
         (11, "rolling_average"),
-        (20, "'other.sum'"),
+        (19, "'other.sum'"),
     ]
 
 
