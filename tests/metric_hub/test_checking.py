@@ -110,6 +110,44 @@ def test_a_file_in_the_wrong_folder_is_an_error(write, name, text):
     assert all(d.hint for d in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("definitions/fenix.toml", "[dimensions.d]\nselect_expression = '1'\n", "dimension 'd' needs 'data_source'"),
+        (
+            "nimbus/definitions/firefox_desktop.toml",
+            "[metrics.m]\ndata_source = 'nope'\naggregation = 'count'\ncolumn = 'x'\n",
+            "which firefox_desktop does not have",
+        ),
+        (
+            "nimbus/definitions/firefox_desktop.toml",
+            "[metrics.m]\ndata_source = 'd1'\n",
+            "structured metric 'm' needs 'aggregation'",
+        ),
+        (
+            "nimbus/definitions/firefox_desktop.toml",
+            "[metrics.m]\ndata_source = 'd1'\naggregation = 'count'\ncolumn = 'x'\nselect_expression = '1'\n",
+            "unexpected key 'select_expression'",
+        ),
+        (
+            "a.toml",
+            "[project]\n[alerts.x]\ntype = 'avg_diff'\nmetrics = ['m1']\nwindow_size = 3\n",
+            "'max_relative_change'",
+        ),
+        ("a.toml", "[metrics.m1]\nowner = ['a']\nlevel = 'goldd'\n", "'goldd' is not a valid MetricLevel"),
+    ],
+)
+def test_more_that_cannot_be_read(build, name, text, message):
+    assert any(message in d.message for d in build({**BASE, name: text}).errors)
+
+
+def test_a_short_date_is_a_date(build):
+    collection = build({"a.toml": "[experiment]\nstart_date = '2024-1-5'\nend_date = 2024-02-01\n"})
+    assert not collection.errors
+    settings = collection.configs["a"].experiment
+    assert (settings.start_date, settings.end_date) == ("2024-01-05", "2024-02-01")
+
+
 def test_metrics_in_a_circle_are_an_error(write):
     text = "[metrics.a]\ndepends_on = ['b']\n[metrics.b]\ndepends_on = ['a']\n"
     messages = [d.message for d in check(open_repository(write({**BASE, "definitions/fenix.toml": text})))]

@@ -108,6 +108,7 @@ def load(root: Path, mode: Mode = Mode.COMPAT, base: Path | None = None) -> Coll
     for path in loading.files("nimbus", "definitions"):
         if read := loading.read(path):
             loading.nimbus[path.stem] = nimbus_spec(*read, path.stem)
+            _check_structured_sources(loading, read[0], path.stem)
     _report_strays(loading)
     return Collection(
         mode=mode,
@@ -167,6 +168,17 @@ def _load_outcomes(loading: _Loading) -> None:
             spec = spec_from(reading, raw, n.Kind.OUTCOME, path.stem, platform.name)
             loading.outcomes[platform.name, path.stem] = spec
             _report_unread_tables(reading, raw, n.Kind.OUTCOME)
+
+
+def _check_structured_sources(loading: _Loading, reading: Reading, platform: str) -> None:
+    """Report structured metrics on a data source that their platform does not have (spec §3.11)."""
+    definitions = loading.definitions.get(platform)
+    known = definitions.data_sources if definitions else {}
+    for metric in loading.nimbus[platform].metrics.values():
+        if metric.data_source is not None and metric.data_source not in known:
+            message = f"metric '{metric.name}' is on data source '{metric.data_source}', which {platform} does not have"
+            place = metric.places["data_source"]
+            reading.error("mh-unknown-data-source", message, place, nearest(metric.data_source, known))
 
 
 def _check_outcome(reading: Reading, raw: Mapping[str, Any]) -> None:
