@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
@@ -118,69 +119,70 @@ def _custom(experiment: r.ResolvedExperiment, text: str) -> exp.Select:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _EventRows:
+    """Where one kind of experiment records enrollments: table, columns, and what an enrollment looks like."""
+
+    dataset: str
+    table: str
+    unit: str
+    branch: str
+    wanted: tuple[tuple[str, str], ...] = ()
+    day: str = "DATE(submission_timestamp)"
+
+
+_EXTRA = "mozfun.map.get_key(events[SAFE_OFFSET(0)].extra, '{}')"
+
+
+def _event_rows(experiment: r.ResolvedExperiment, kind: str) -> _EventRows:
+    dataset = experiment.record.app_id or experiment.record.app_name
+    unit, slug = str(experiment.analysis_unit), experiment.slug
+    named = (_EXTRA.format("experiment"), slug)
+    match kind:
+        case "normandy":
+            wanted = (("event_category", "normandy"), ("event_method", "enroll"), ("event_string_value", slug))
+            branch = "mozfun.map.get_key(event_map_values, 'branch')"
+            return _EventRows("telemetry", "events", unit, branch, wanted, day="submission_date")
+        case "cirrus":
+            return _EventRows(
+                f"{dataset}_cirrus", "enrollment", _EXTRA.format("nimbus_user_id"), _EXTRA.format("branch"), (named,)
+            )
+        case "fenix-fallback":
+            by_client = experiment.analysis_unit is Unit.CLIENT
+            key = "client_info.client_id" if by_client else "metrics.uuid.legacy_telemetry_profile_group_id"
+            return _EventRows(
+                dataset, "baseline", key, f"mozfun.map.get_key(ping_info.experiments, {_quoted(slug)}).branch"
+            )
+        case "background-update":
+            key = "metrics.uuid.background_update_client_id"
+            return _EventRows("firefox_desktop_background_update", "events", key, _EXTRA.format("branch"), (named,))
+        case _:
+            wanted = (
+                ("event_category", "nimbus_events"),
+                ("event_name", "enrollment"),
+                ("JSON_VALUE(event_extra, '$.experiment')", slug),
+            )
+            return _EventRows(dataset, "events_stream", unit, "JSON_VALUE(event_extra, '$.branch')", wanted)
+
+
 def _events(experiment: r.ResolvedExperiment, kind: str) -> exp.Select:
     first, last = span(experiment)
-    dataset = experiment.record.app_id or experiment.record.app_name
-    unit = str(experiment.analysis_unit)
-    by_client = experiment.analysis_unit is Unit.CLIENT
-    slug = experiment.slug
-    kinds: dict[str, tuple[exp.Table, str, exp.Expr, str, exp.Expr]] = {
-        "normandy": (
-            exp.table_("events", "telemetry", PROJECT),
-            unit,
-            column("submission_date", "r"),
-            "mozfun.map.get_key(event_map_values, 'branch')",
-            _is("event_category", "normandy", "event_method", "enroll", "event_string_value", slug),
-        ),
-        "glean-event": (
-            exp.table_("events_stream", dataset, PROJECT),
-            unit,
-            column("DATE(submission_timestamp)", "r"),
-            "JSON_VALUE(event_extra, '$.branch')",
-            _is(
-                "event_category",
-                "nimbus_events",
-                "event_name",
-                "enrollment",
-                "JSON_VALUE(event_extra, '$.experiment')",
-                slug,
-            ),
-        ),
-        "cirrus": (
-            exp.table_("enrollment", f"{dataset}_cirrus", PROJECT),
-            "mozfun.map.get_key(events[SAFE_OFFSET(0)].extra, 'nimbus_user_id')",
-            column("DATE(submission_timestamp)", "r"),
-            "mozfun.map.get_key(events[SAFE_OFFSET(0)].extra, 'branch')",
-            _is("mozfun.map.get_key(events[SAFE_OFFSET(0)].extra, 'experiment')", slug),
-        ),
-        "fenix-fallback": (
-            exp.table_("baseline", dataset, PROJECT),
-            "client_info.client_id" if by_client else "metrics.uuid.legacy_telemetry_profile_group_id",
-            column("DATE(submission_timestamp)", "r"),
-            f"mozfun.map.get_key(ping_info.experiments, {_quoted(slug)}).branch",
-            exp.Not(this=exp.Is(this=annotation("glean", slug, "r"), expression=exp.Null())),
-        ),
-        "background-update": (
-            exp.table_("events", "firefox_desktop_background_update", PROJECT),
-            "metrics.uuid.background_update_client_id",
-            column("DATE(submission_timestamp)", "r"),
-            "mozfun.map.get_key(events[SAFE_OFFSET(0)].extra, 'branch')",
-            _is("mozfun.map.get_key(events[SAFE_OFFSET(0)].extra, 'experiment')", slug),
-        ),
-    }
-    table, key, day, branch, condition = kinds[kind]
+    rows = _event_rows(experiment, kind)
+    table = exp.table_(rows.table, rows.dataset, PROJECT)
     quote_odd_names(table)
+    branch = column(rows.branch, "r")
     sample = experiment.settings.sample_size
     sampled = exp.LT(this=exp.column("sample_id", "r"), expression=literal(sample)) if sample else exp.true()
+    annotated = exp.Not(this=exp.Is(this=branch.copy(), expression=exp.Null()))
     return filled(
         _EVENTS,
         {"rows": table},
-        id=column(key, "r"),
-        branch=column(branch, "r"),
-        day=day,
+        id=column(rows.unit, "r"),
+        branch=branch,
+        day=column(rows.day, "r"),
         first=first,
         last=last,
-        is_enrollment=condition,
+        is_enrollment=_is(*(text for pair in rows.wanted for text in pair)) if rows.wanted else annotated,
         sampled=sampled,
     )
 

@@ -377,7 +377,7 @@ def _average(
         if c.name != axis and not (axis == "build_id" and c.name == "submission_date")
     ]
 
-    def mean(start: int, end: int) -> exp.Expr:
+    def over(aggregate: exp.Expr, start: int, end: int) -> exp.Expr:
         spec = exp.WindowSpec(
             kind="ROWS",
             start=literal(start),
@@ -386,19 +386,23 @@ def _average(
             end_side=None if end == 0 else "PRECEDING",
         )
         return exp.Window(
-            this=exp.Avg(this=exp.column("point", "s")),
+            this=aggregate,
             partition_by=[key.copy() for key in partition],
             order=exp.Order(expressions=[exp.Ordered(this=exp.column(axis, "s"), nulls_first=True)]),
             spec=spec,
         )
 
+    point = exp.column("point", "s")
     inner = exp.select(
-        *columns, exp.alias_(mean(size - 1, 0), "last_mean"), exp.alias_(mean(2 * size - 1, size), "mean_before")
+        *columns,
+        exp.alias_(over(exp.Avg(this=point), size - 1, 0), "last_mean"),
+        exp.alias_(over(exp.Avg(this=point.copy()), 2 * size - 1, size), "mean_before"),
+        exp.alias_(over(exp.Count(this=point.copy()), 2 * size - 1, size), "points_before"),
     ).from_(rows)
     inner = inner.where(_watched(alert))
     skeleton = """
     SELECT a.*, 'Significant difference to historical data' AS message
     FROM :rows AS a
-    WHERE ABS(a.last_mean - a.mean_before) / NULLIF(ABS(a.last_mean), 0) > :most
+    WHERE a.points_before = :size AND ABS(a.last_mean - a.mean_before) / NULLIF(ABS(a.last_mean), 0) > :most
     """
-    return filled(skeleton, {"rows": exp.Subquery(this=inner)}, most=float(alert.max_relative_change or 0))
+    return filled(skeleton, {"rows": exp.Subquery(this=inner)}, size=size, most=float(alert.max_relative_change or 0))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error, nearest
+from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error
 from tallystick.definitions.metric_hub import nouns as n
 from tallystick.definitions.metric_hub import resolved as r
 from tallystick.definitions.metric_hub.collection import Collection
@@ -25,6 +25,7 @@ from tallystick.definitions.metric_hub.references import (
     data_source,
     dedent,
     is_complete,
+    nearest,
     summaries,
 )
 from tallystick.definitions.metric_hub.templates import expand_parametrized, render

@@ -83,9 +83,8 @@ def _closed(reading: v.Reading, table: Mapping[str, Any], keys: tuple[str, ...],
 
 def _source(reading: v.Reading, name: str, table: Mapping[str, Any], place: Place) -> FeatureSource:
     _closed(reading, table, _SOURCE_KEYS, place, f"featmon data source '{name}'")
-    for key in ("table_name", "type"):
-        if key not in table:
-            reading.error("mh-missing-key", f"featmon data source '{name}' needs '{key}'", place)
+    if "table_name" not in table:
+        reading.error("mh-missing-key", f"featmon data source '{name}' needs 'table_name'", place)
     kind = str(table.get("type", SOURCE_TYPES[0]))
     if kind not in SOURCE_TYPES:
         message = f"'{kind}' is not a valid featmon source type"

@@ -108,6 +108,7 @@ def load(root: Path, mode: Mode = Mode.COMPAT, base: Path | None = None) -> Coll
     for path in loading.files("nimbus", "definitions"):
         if read := loading.read(path):
             loading.nimbus[path.stem] = nimbus_spec(*read, path.stem)
+            _check_structured_sources(loading, read[0], path.stem)
     _report_strays(loading)
     return Collection(
         mode=mode,
@@ -169,6 +170,17 @@ def _load_outcomes(loading: _Loading) -> None:
             _report_unread_tables(reading, raw, n.Kind.OUTCOME)
 
 
+def _check_structured_sources(loading: _Loading, reading: Reading, platform: str) -> None:
+    """Report structured metrics on a data source that their platform does not have (spec §3.11)."""
+    definitions = loading.definitions.get(platform)
+    known = definitions.data_sources if definitions else {}
+    for metric in loading.nimbus[platform].metrics.values():
+        if metric.data_source is not None and metric.data_source not in known:
+            message = f"metric '{metric.name}' is on data source '{metric.data_source}', which {platform} does not have"
+            place = metric.places["data_source"]
+            reading.error("mh-unknown-data-source", message, place, nearest(metric.data_source, known))
+
+
 def _check_outcome(reading: Reading, raw: Mapping[str, Any]) -> None:
     root = Place(reading.document)
     for key in ("friendly_name", "description"):
@@ -192,11 +204,14 @@ def _report_unread_tables(
     for key in raw:
         if key not in TOP_LEVEL or key in _READ_BY_KIND[kind] or key in _ABOUT or key in also or not raw[key]:
             continue
-        misplaced = key in ("project", "experiment", "functions")
-        code, severity = ("mh-wrong-folder", Severity.ERROR) if misplaced else ("mh-unread-table", Severity.WARNING)
+        at = root.below(key).location
         message = f"[{key}] is never read in this kind of file ({kind.value})"
         hint = _WHERE.get(key, f"remove it, or move it to a file that reads [{key}]")
-        reading.findings.append(diagnose(code, message, root.below(key).location, severity=severity, hint=hint))
+        if key in ("project", "experiment", "functions"):
+            finding = diagnose("mh-wrong-folder", message, at, hint=hint)
+        else:
+            finding = diagnose("mh-unread-table", message, at, severity=Severity.WARNING, hint=hint)
+        reading.findings.append(finding)
 
 
 _WHERE = {

@@ -64,6 +64,6 @@ def origin_of(place: Place | None, places: Places) -> Origin:
     )
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _positions(text: str) -> Mapping[TomlPath, tuple[int, int]]:
     return locate(text)

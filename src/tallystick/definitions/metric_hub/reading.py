@@ -154,7 +154,8 @@ def _fields(
             except ValueProblemError as problem:
                 reading.error("mh-bad-value", str(problem), problem.place or here, problem.hint)
         elif key not in extra and not key.startswith("x_"):
-            message = f"unknown key '{written}' in [{dotted(place.path)}] is ignored"
+            ignored = " is ignored" if reading.mode.is_compat else ""
+            message = f"unknown key '{written}' in [{dotted(place.path)}]{ignored}"
             reading.quirk(Quirk.UNKNOWN_KEY, message, here, schema.hint_for(key, fields))
     return values, MappingProxyType(places)
 
@@ -176,6 +177,7 @@ def _metrics(
                 message = f"unexpected key '{key}' in structured metric '{slug}'"
                 reading.error("mh-unknown-key", message, place.below(key), nearest(key, fields))
             table = {key: value for key, value in table.items() if key in fields}
+            _require(reading, "structured metric", slug, table, place, ("data_source", "aggregation"))
         values, places = _fields(reading, table, place, fields)
         name = values.pop("name", slug)
         if name != slug:
@@ -252,6 +254,7 @@ def segment_data_source(reading: Reading, slug: str, table: Raw, place: Place) -
 def dimension(reading: Reading, slug: str, table: Raw, place: Place) -> n.DimensionDefinition:
     """Read `[dimensions.<slug>]` (spec §3.4)."""
     values, places = _fields(reading, table, place, schema.DIMENSION)
+    _require(reading, "dimension", slug, table, place, ("select_expression", "data_source"))
     return n.DimensionDefinition(name=slug, place=place, places=places, **values)
 
 

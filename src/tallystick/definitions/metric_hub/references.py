@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
-from tallystick.definitions.diagnostics import nearest
+from tallystick.definitions import diagnostics
 from tallystick.definitions.metric_hub import nouns as n
 from tallystick.definitions.metric_hub import resolved as r
 from tallystick.definitions.metric_hub import schema
@@ -15,6 +16,16 @@ from tallystick.definitions.metric_hub.places import Place
 from tallystick.definitions.metric_hub.structured import select_expression_of
 from tallystick.definitions.metric_hub.templates import expand_parametrized, placeholders, refers_to, render
 from tallystick.errors import DefinitionError, Location, MacroError
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the hint for a name; remembered, because resolution asks the same again on every platform it tries."""
+    return _nearest(name, frozenset(known))
+
+
+@lru_cache(maxsize=4096)
+def _nearest(name: str, known: frozenset[str]) -> str | None:
+    return diagnostics.nearest(name, known)
 
 
 class DefinitionNotFoundError(DefinitionError):

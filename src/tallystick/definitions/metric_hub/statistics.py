@@ -144,6 +144,10 @@ def _jetstream() -> Iterator[StatisticKind]:
         },
         summary="Ratio of two means",
     )
+
+
+def _jetstream_shapes() -> Iterator[StatisticKind]:
+    jetstream = Consumer.JETSTREAM
     density = {
         **_GRID,
         "bandwidth": Parameter((str, float), "scott"),
@@ -191,7 +195,7 @@ def _looker() -> Iterator[StatisticKind]:
 
 
 REGISTRY: Mapping[tuple[Consumer, str], StatisticKind] = MappingProxyType(
-    {(kind.consumer, kind.name): kind for make in (_jetstream, _opmon, _looker) for kind in make()}
+    {(kind.consumer, kind.name): kind for make in (_jetstream, _jetstream_shapes, _opmon, _looker) for kind in make()}
 )
 PRE_TREATMENTS: Mapping[str, Mapping[str, Parameter]] = MappingProxyType(
     {

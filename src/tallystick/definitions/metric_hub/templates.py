@@ -27,7 +27,7 @@ def expand(text: str, functions: Functions, values: Mapping[str, object] | None 
     """Expand the macros of a select expression; raises `MacroError` naming what is wrong (spec §4.1)."""
     if "{" not in text:
         return _without_last_break(text)
-    if values is None and (plain := _expand_calls(text, functions)) is not None:
+    if values is None and "\r" not in text and (plain := _expand_calls(text, functions)) is not None:
         return plain
     return render(text, {**functions, **(values or {})})
 
@@ -61,7 +61,7 @@ def _expand_calls(text: str, functions: Functions) -> str | None:
         pieces += (text[end : match.start()], function(argument))
         end = match.end()
     pieces.append(_without_last_break(text[end:]))
-    if any("{{" in plain or "{%" in plain or "{#" in plain for plain in pieces[::2]):
+    if any("{{" in plain or "{%" in plain or "{#" in plain or plain.endswith("{") for plain in pieces[::2]):
         return None
     return "".join(pieces)
 

@@ -160,8 +160,7 @@ def date(_: Reading, value: object, place: Place) -> str:
         return value.isoformat()[:10]
     try:
         if isinstance(value, str):
-            dt.datetime.strptime(value, "%Y-%m-%d")  # noqa: DTZ007 - only the format is checked
-            return value
+            return dt.datetime.strptime(value, "%Y-%m-%d").date().isoformat()  # noqa: DTZ007 - a day, no instant
     except ValueError:
         pass
     raise ValueProblemError(f"time data {value!r} does not match format '%Y-%m-%d'", "write YYYY-MM-DD", place)
