@@ -22,7 +22,7 @@ from tallystick.sql.calendar import Calendar, floor_date, local_date, start_of_d
 
 CHANGE_POINTS = "change_points"
 DENSE = "dense"
-COUNTED = 1_000_000
+COUNTED = 100_000
 """Up to this many stored rows a build counts the dense rows of each model; beyond it would cost what it saves."""
 
 
@@ -47,6 +47,7 @@ def publish(
     start = project.settings.start
     covered = start or start_of_day(day_of(target.stored.first), calendar)
     storage = project.warehouse.storage
+    there = engine.tables()
     found: list[BuiltState] = []
     for model in target.member.models:
         built = BuiltState(
@@ -61,6 +62,7 @@ def publish(
         )
         before = old.get(model.name)
         is_same = before is not None and (before.definition_hash, before.storage) == (built.definition_hash, storage)
+        is_same = is_same or (before is None and model.name not in there)
         if storage == DENSE:
             _write_table(engine, project, target, model, now, is_same=is_same)
         else:
