@@ -55,7 +55,8 @@ def tally(options: dict[str, Any]) -> dict[str, Any]:
 
     def run(until: datetime) -> int:
         report = build(engine, found, plan(found), end=until, now=until)
-        assert not report.failed, report.failed
+        if report.failed:
+            raise RuntimeError(f"{report.failed}")
         engine.execute("CHECKPOINT")
         return len(report.models)
 

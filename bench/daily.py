@@ -20,7 +20,9 @@ from tallystick.engines.duckdb import DuckDBEngine
 from tallystick.service.reading import read_model
 
 
-def append(folder: Path, say: Say, *, rows: int, rounds: int, metrics: tuple[str, ...] = ("stars", "devs")) -> list[Result]:
+def append(
+    folder: Path, say: Say, *, rows: int, rounds: int, metrics: tuple[str, ...] = ("stars", "devs")
+) -> list[Result]:
     """Append days one by one, with and without lookback; in the end all models equal a build at once."""
     found: list[Result] = []
     data = folder / f"more_{rows}.duckdb"
@@ -46,7 +48,9 @@ def append(folder: Path, say: Say, *, rows: int, rounds: int, metrics: tuple[str
                 days.add(day)
             share = median(days.cpu) / median([cost["cpu"], full["cpu"]])
             detail = f"{rows:,} events, full build {full['cpu']:.2f} CPU s; one day with checkpoint: {days.text}"
-            found.append(at_most(f"one appended day / full build, {metric}, lookback {lookback}", share, "×", 0.03, detail))
+            found.append(
+                at_most(f"one appended day / full build, {metric}, lookback {lookback}", share, "×", 0.03, detail)
+            )
     return found
 
 
@@ -62,14 +66,16 @@ def reads(folder: Path, say: Say, *, rows: int, rounds: int) -> list[Result]:
     model = next(m for m in plan(project) if m.name == "devs_to_artifact_over_180_day_window")
     engine = DuckDBEngine(work)
     try:
-        engine.execute(
-            f'CREATE TABLE main.dense AS SELECT * FROM tally."{model.name}" ORDER BY artifact_id, bucket'
-        )
+        engine.execute(f'CREATE TABLE main.dense AS SELECT * FROM tally."{model.name}" ORDER BY artifact_id, bucket')
         engine.execute("CHECKPOINT")
-        ids = [row["artifact_id"] for row in engine.run("SELECT artifact_id FROM main.dense GROUP BY ALL ORDER BY count(*) DESC, 1 LIMIT 20 OFFSET 200").to_pylist()]
+        ids = [
+            row["artifact_id"]
+            for row in engine.run(
+                "SELECT artifact_id FROM main.dense GROUP BY ALL ORDER BY count(*) DESC, 1 LIMIT 20 OFFSET 200"
+            ).to_pylist()
+        ]
         day = date.fromisoformat(LAST)
         one = ids[0]
-        top = "SELECT artifact_id, value FROM {} ORDER BY value DESC, artifact_id LIMIT 10"
         pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
             "one series": (
                 lambda: read_model(engine, project, model, ids=[one]),
@@ -84,7 +90,6 @@ def reads(folder: Path, say: Say, *, rows: int, rounds: int) -> list[Result]:
                 lambda: engine.run("SELECT count(*), sum(value) FROM main.dense"),
             ),
         }
-        del top
         goals = {"one series": 1.5, "latest day": 0.3, "full scan": 1.1}
         return [_compare(name, ours, theirs, goals[name], rounds, rows) for name, (ours, theirs) in pairs.items()]
     finally:
@@ -101,7 +106,9 @@ def _compare(
     for _ in range(rounds):
         mine.append(_wall(ours))
         dense.append(_wall(theirs))
-    detail = f"{median(mine) * 1000:.1f} ms against {median(dense) * 1000:.1f} ms, wall, {rows:,} events, {rounds} rounds"
+    detail = (
+        f"{median(mine) * 1000:.1f} ms against {median(dense) * 1000:.1f} ms, wall, {rows:,} events, {rounds} rounds"
+    )
     return at_most(f"reads: {name}, change points / dense table", median(mine) / median(dense), "×", goal, detail)
 
 

@@ -13,8 +13,15 @@ FIRST_DAY = "2024-01-01"
 REPOSITORIES = 100_000
 USERS = 500_000
 TYPES = (
-    "COMMIT_CODE STARRED ISSUE_OPENED PULL_REQUEST_OPENED FORKED ISSUE_CLOSED PULL_REQUEST_MERGED RELEASE_PUBLISHED"
-).split()
+    "COMMIT_CODE",
+    "STARRED",
+    "ISSUE_OPENED",
+    "PULL_REQUEST_OPENED",
+    "FORKED",
+    "ISSUE_CLOSED",
+    "PULL_REQUEST_MERGED",
+    "RELEASE_PUBLISHED",
+)
 
 
 def generate(rows: int, path: Path, *, extra_days: int = 0, seed: int = 1) -> None:
@@ -35,7 +42,13 @@ def generate(rows: int, path: Path, *, extra_days: int = 0, seed: int = 1) -> No
     repository[at_home] = home[user[at_home], random.integers(0, 3, at_home.sum())]
     repository = random.permutation(REPOSITORIES)[repository]
     events = pa.table(
-        {"seconds": seconds, "kind": kind, "user": user, "repository": repository, "amount": random.integers(1, 5, count)}
+        {
+            "seconds": seconds,
+            "kind": kind,
+            "user": user,
+            "repository": repository,
+            "amount": random.integers(1, 5, count),
+        }
     )
     projects = _pairs(random, REPOSITORIES, 20_000, REPOSITORIES // 10)
     collections = _pairs(random, 20_000, 200, 10_000)

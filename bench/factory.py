@@ -88,18 +88,24 @@ def factory(folder: Path, say: Say, *, rows: int, rounds: int, step: int, peers:
             field.round("day_loop", metric, cases["loop"], {"step": step})
             if metric == "stars" and turn < peers:
                 field.round("sqlmesh", metric, cases["sqlmesh"])
-        results += _contenders(metric, cases, field, size)
+        results += _contenders(metric, cases, size)
     results += distinct(field, rounds)
     return results
 
 
-def _contenders(metric: str, cases: dict[str, Timings], field: Factory, size: str) -> list[Result]:
+def _contenders(metric: str, cases: dict[str, Timings], size: str) -> list[Result]:
     cp, dense = cases["cp"], cases["dense"]
     scaled = cases["loop"].last.get("result", "")
     found = [
         Result(f"factory-cp, {metric}", round(median(cp.cpu), 2), "CPU s", None, None, f"{size}; {cp.text}"),
         Result(f"factory-dense, {metric}", round(median(dense.cpu), 2), "CPU s", None, None, f"{size}; {dense.text}"),
-        ratio(f"per-day loop (OSO's way) / factory-cp, {metric}", cases["loop"].cpu, cp.cpu, 60, f"{cases['loop'].text}, {scaled}"),
+        ratio(
+            f"per-day loop (OSO's way) / factory-cp, {metric}",
+            cases["loop"].cpu,
+            cp.cpu,
+            60,
+            f"{cases['loop'].text}, {scaled}",
+        ),
         ratio(f"per-day loop (OSO's way) / factory-dense, {metric}", cases["loop"].cpu, dense.cpu, 12, scaled),
     ]
     best = median(cp.cpu) / median(cases["hand"].cpu)
@@ -153,8 +159,7 @@ def _one(work: Path, name: str) -> tuple[int, int, int]:
         row = connection.execute(
             f"SELECT count(*), coalesce(sum(value), 0)::BIGINT, bit_xor(hash(bucket::DATE, id::BIGINT, value::BIGINT)) FROM tally.{name}"
         ).fetchone()
-    assert row is not None
-    return row
+    return row or (0, 0, 0)
 
 
 def scale(folder: Path, say: Say, *, sizes: tuple[int, ...], rounds: int) -> list[Result]:

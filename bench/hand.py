@@ -5,8 +5,11 @@ It knows everything in advance: types, that sums fit 64 bits, how many bits a pa
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import duckdb
 
+Run = Callable[[str], object]
 EPOCH = 19_723
 BITS = 20
 WINDOWS = (30, 90, 180)
@@ -42,7 +45,7 @@ def build(connection: duckdb.DuckDBPyConnection, metric: str, last: int) -> None
     _views(run, metric, last)
 
 
-def _closure(run) -> None:
+def _closure(run: Run) -> None:
     arms = (
         "SELECT DISTINCT aid, 0 AS level, aid AS id FROM g",
         "SELECT DISTINCT aid, 1, project_id FROM (SELECT DISTINCT aid FROM g) JOIN artifacts_by_project ON artifact_id = aid",
@@ -57,7 +60,7 @@ def _closure(run) -> None:
     run("CREATE TEMP TABLE closure AS SELECT aid, eid FROM closure0 JOIN tally.entity USING (level, id)")
 
 
-def _sums(run, last: int) -> None:
+def _sums(run: Run, last: int) -> None:
     run(
         "CREATE TABLE tally.days AS SELECT eid, day, sum(v)::BIGINT AS value FROM g JOIN closure USING (aid) "
         "GROUP BY ALL ORDER BY eid, day"
@@ -69,10 +72,16 @@ def _sums(run, last: int) -> None:
         )
     run("CREATE TABLE tally.ever AS SELECT eid, sum(value)::BIGINT AS value FROM tally.days GROUP BY ALL")
     for window in WINDOWS:
-        _points(run, window, last, f"SELECT {_cell('day')} AS k, value AS v FROM tally.days", f"SELECT {_cell(f'day + {window}')}, -value FROM tally.days")
+        _points(
+            run,
+            window,
+            last,
+            f"SELECT {_cell('day')} AS k, value AS v FROM tally.days",
+            f"SELECT {_cell(f'day + {window}')}, -value FROM tally.days",
+        )
 
 
-def _distinct(run, last: int) -> None:
+def _distinct(run: Run, last: int) -> None:
     run(
         f"CREATE TEMP TABLE packed AS SELECT (eid::BIGINT << 31) + (u << 11) + (day - {EPOCH}) AS k FROM g "
         "JOIN closure USING (aid) ORDER BY k"
@@ -80,7 +89,8 @@ def _distinct(run, last: int) -> None:
     once = "SELECT k FROM (SELECT k, lag(k, 1, -1) OVER () AS p FROM packed) WHERE k <> p"
     around = f"SELECT k, lag(k, 1, -1) OVER () AS p, lead(k, 1, -1) OVER () AS n FROM ({once})"
     flags = ", ".join(
-        f"count(*) FILTER (WHERE p <= day - {w}) AS e{w}, count(*) FILTER (WHERE n >= day + {w}) AS x{w}" for w in WINDOWS
+        f"count(*) FILTER (WHERE p <= day - {w}) AS e{w}, count(*) FILTER (WHERE n >= day + {w}) AS x{w}"
+        for w in WINDOWS
     )
     run(
         f"CREATE TEMP TABLE c AS SELECT eid, day, count(*) AS value, count(*) FILTER (WHERE p < week) AS week, "
@@ -111,7 +121,7 @@ def _cell(day: str) -> str:
     return f"(eid::BIGINT << {BITS}) + ({day} - {EPOCH})"
 
 
-def _points(run, window: int, last: int, enter: str, leave: str) -> None:
+def _points(run: Run, window: int, last: int, enter: str, leave: str) -> None:
     mask = 2**BITS - 1
     running = (
         "SELECT k, lead(k, 1, -1) OVER () AS n, sum(v) OVER (ROWS UNBOUNDED PRECEDING) AS v "
@@ -124,7 +134,7 @@ def _points(run, window: int, last: int, enter: str, leave: str) -> None:
     )
 
 
-def _views(run, metric: str, last: int) -> None:
+def _views(run: Run, metric: str, last: int) -> None:
     for level, entity in enumerate(LEVELS):
         join = f"JOIN tally.entity AS e ON e.eid = c.eid WHERE level = {level}"
         simple = {"daily": "days", "weekly": "week", "monthly": "month"}

@@ -36,7 +36,9 @@ def project(
             "events": Source(name="events", table="main.events", time="time", entities={"artifact": "to_artifact_id"})
         },
         entities={name: Entity(name=name, key=f"{name}_id", rolls_up_to=_edges(name, ways)) for name in ENTITIES},
-        metrics={metric: Metric(name=metric, views=views, definition=Aggregate(source="events", expr=expr, where=(where,)))},
+        metrics={
+            metric: Metric(name=metric, views=views, definition=Aggregate(source="events", expr=expr, where=(where,)))
+        },
     )
 
 

@@ -16,7 +16,11 @@ ROWS = {
 }
 VALUE = {"stars": "sum(amount)", "devs": "count(DISTINCT who)"}
 TYPE = {"stars": "STARRED", "devs": "COMMIT_CODE"}
-SOURCES = {"events": "main.events", "projects": "main.artifacts_by_project", "collections": "main.projects_by_collection"}
+SOURCES = {
+    "events": "main.events",
+    "projects": "main.artifacts_by_project",
+    "collections": "main.projects_by_collection",
+}
 
 
 def rows(metric: str, entity: str, sources: dict[str, str] | None = None) -> str:

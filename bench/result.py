@@ -43,12 +43,13 @@ def at_most(name: str, value: float, unit: str, goal: float, detail: str) -> Res
 
 def write(results: Sequence[Result], form: str, seconds: float) -> None:
     """Write bench/results.json and docs/benchmarks.md."""
-    (ROOT / "bench" / "results.json").write_text(json.dumps([asdict(r) for r in results], indent=1, ensure_ascii=False) + "\n")
+    (ROOT / "bench" / "results.json").write_text(
+        json.dumps([asdict(r) for r in results], indent=1, ensure_ascii=False) + "\n"
+    )
     page = [
         "# Benchmarks",
         "",
-        f"Written by `make {form}` on {datetime.now(UTC):%Y-%m-%d} in {seconds:.0f} s. "
-        f"{_machine()} {_versions()}",
+        f"Written by `make {form}` on {datetime.now(UTC):%Y-%m-%d} in {seconds:.0f} s. {_machine()} {_versions()}",
         "",
         "Contenders run in processes of their own, in turns, with two threads; a ratio is the median of the ratios of "
         "its rounds, over CPU seconds (user and system, children included). A timing counts only after every model of "

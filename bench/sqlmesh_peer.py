@@ -23,7 +23,10 @@ def install() -> Path | None:
     steps = (
         [[uv, "venv", "-q", str(HOME)], [uv, "pip", "install", "-q", "--python", str(python), f"sqlmesh=={VERSION}"]]
         if uv
-        else [[sys.executable, "-m", "venv", str(HOME)], [str(python), "-m", "pip", "install", "-q", f"sqlmesh=={VERSION}"]]
+        else [
+            [sys.executable, "-m", "venv", str(HOME)],
+            [str(python), "-m", "pip", "install", "-q", f"sqlmesh=={VERSION}"],
+        ]
     )
     for step in steps:
         if subprocess.run([str(part) for part in step], check=False, capture_output=True).returncode:  # noqa: S603

@@ -53,7 +53,9 @@ def test_a_range_holds_the_rows_of_the_view_in_that_range(engine, world, views, 
 def _within(row: dict, first: date | None, last: date | None, ids: tuple[str, ...]) -> bool:
     key = list(row.values())[1]
     return (
-        (first is None or row["bucket"] >= first) and (last is None or row["bucket"] <= last) and (not ids or key in ids)
+        (first is None or row["bucket"] >= first)
+        and (last is None or row["bucket"] <= last)
+        and (not ids or key in ids)
     )
 
 

@@ -110,9 +110,7 @@ def _write_table(
     engine.execute(f"INSERT INTO {table} {query(project, target, model, schema, first)}")
 
 
-def _counted(
-    engine: Engine, project: Project, target: Publication, found: Sequence[BuiltState]
-) -> list[BuiltState]:
+def _counted(engine: Engine, project: Project, target: Publication, found: Sequence[BuiltState]) -> list[BuiltState]:
     layout, schema = target.stored.layout, Schema(engine.schema)
     if engine.run(f"SELECT count(*) AS n FROM {schema.table(layout.days)}").to_pylist()[0]["n"] > COUNTED:
         return list(found)

@@ -26,7 +26,7 @@ from tallystick.engines.adapter import Engine
 from tallystick.sql.calendar import Calendar, local_date
 
 
-def read_model(  # noqa: PLR0913 - the words of a reader
+def read_model(
     engine: Engine,
     project: Project,
     model: Model,
@@ -43,7 +43,7 @@ def read_model(  # noqa: PLR0913 - the words of a reader
     return engine.run(model_query(engine, project, model, first=first, last=last, ids=ids, limit=limit))
 
 
-def model_query(  # noqa: PLR0913 - the words of a reader
+def model_query(
     engine: Engine,
     project: Project,
     model: Model,

@@ -108,8 +108,10 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was measured about a gathered column: NULLs, the sum of magnitudes, and whether all values are whole or
-    above 0."""
+    """What was measured about a gathered column.
+
+    NULLs, the sum of magnitudes, and whether every value is whole, or above 0.
+    """
 
     has_null: bool = False
     magnitude: float = 0.0

@@ -48,7 +48,10 @@ def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
         return Measured(row["first"], row["last"], {stream.measure.name: Facts(has_null=bool(row["missing"]))}, keys)
     facts = {
         part: Facts(
-            bool(row[f"{part}_null"]), float(row[f"{part}_size"]), bool(row[f"{part}_whole"]), bool(row[f"{part}_positive"])
+            bool(row[f"{part}_null"]),
+            float(row[f"{part}_size"]),
+            bool(row[f"{part}_whole"]),
+            bool(row[f"{part}_positive"]),
         )
         for part in _sums(stream)
     }
