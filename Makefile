@@ -1,6 +1,6 @@
 # Everything a contributor types. Needs Python 3.11 or newer; the rest is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs check lock clean
+.PHONY: help demo test bench bench-quick lint types docs check lock clean
 BIN := .venv/bin
 
 help: ## list these targets
@@ -11,6 +11,12 @@ demo: .venv/run.stamp ## build the bundled project and show its metrics
 
 test: .venv/dev.stamp ## run every test (pass pytest options in ARGS)
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+bench: .venv/dev.stamp ## run all benchmarks, with contenders in environments of their own (an hour)
+	@$(BIN)/python -m bench
+
+bench-quick: .venv/dev.stamp ## run small versions of all benchmarks (about a minute)
+	@$(BIN)/python -m bench --quick
 
 lint: .venv/dev.stamp ## check style, formatting and the import contract
 	@$(BIN)/ruff check

@@ -86,7 +86,7 @@ TABLES = (
     Table(
         "`[project]` in `tally.toml`",
         "What holds for the whole project. `[defaults]` beside it takes the keys `grains`, `rolling`, `all_time` and "
-        "`entities` for metrics that name none, and `[warehouse]` the keys `engine`, `path` and `schema`.",
+        "`entities` for metrics that name none, and `[warehouse]` the keys `engine`, `path`, `schema` and `storage`.",
         {
             "name": "The project's name; its folder's unless written.",
             "description": "What it is about.",

@@ -14,17 +14,26 @@ from one_pass_world import (
     BEGIN,
     CALENDARS,
     DAYS,
+    END,
     EXPRESSIONS,
+    NOW,
     VIEWS,
     WORLDS,
+    World,
     assert_as_direct,
     build_all,
     fill,
     project,
     without,
 )
+from tallystick.build.build import build
+from tallystick.build.relations import kind
+from tallystick.compiler.plan import plan
+from tallystick.definitions.metric import Aggregate, Views
+from tallystick.definitions.project import Warehouse
 from tallystick.engines.duckdb import DuckDBEngine
 from tallystick.sql.calendar import Calendar
+from tallystick.sql.grain import Window
 
 RUNS = settings(
     max_examples=int(os.environ.get("ONE_PASS_EXAMPLES", "8")),
@@ -148,3 +157,49 @@ def test_changed_memberships_recount_the_entities(engine, world, other, views, n
     fill(engine, replace(world, projects=other.projects, collections=other.collections))
     build_all(engine, found)
     assert_as_direct(engine, found)
+
+
+def test_building_some_models_of_a_metric_keeps_its_others_readable(engine):
+    fill(engine, World([], [], []))
+    found = project(["users"], Calendar(), Views(entities=("artifact",), rolling=(Window(7), Window(30))))
+    first, second = plan(found)
+    build(engine, found, [first, second], end=END, now=NOW)
+    report = build(engine, found, [second], end=END + timedelta(days=1), now=NOW)
+    assert [model.name for model in report.models] == [second.name]
+    assert_as_direct(engine, found, END + timedelta(days=1))
+
+
+@pytest.mark.parametrize("name", ["users", "total", "smallest"])
+@RUNS
+@given(world=WORLDS, views=VIEWS, cut=st.integers(1, DAYS - 1))
+def test_dense_tables_hold_what_views_show(engine, name, world, views, cut):
+    clear(engine)
+    fill(engine, world)
+    found = project([name], Calendar(), views)
+    found = replace(found, warehouses={"default": Warehouse(storage="dense")})
+    build_all(engine, found, BEGIN + timedelta(days=cut))
+    build_all(engine, found)
+    assert_as_direct(engine, found)
+    assert {kind(engine, model.name) for model in plan(found)} == {"TABLE"}
+
+
+def test_a_changed_definition_keeps_and_dates_what_the_old_one_built(engine):
+    rows = [_row(day, user) for day, user in [(1, 1), (1, 2), (3, 1)]]
+    fill(engine, World(rows, [], []))
+    views = Views(entities=("artifact",), rolling=(Window(7),))
+    found = project(["users"], Calendar(), views)
+    build_all(engine, found)
+    metric = found.metrics["users"]
+    changed = replace(found, metrics={"users": replace(metric, definition=Aggregate(source="events", expr="count(*)"))})
+    before = engine.run('SELECT * FROM tally."users_to_artifact_over_7_day_window" ORDER BY ALL').to_pylist()
+    build_all(engine, changed)
+    assert_as_direct(engine, changed)
+    kept = engine.run("SELECT relation, retired_at FROM tally._model_history").to_pylist()
+    assert [row["retired_at"] for row in kept] == [NOW.replace(tzinfo=None)]
+    assert engine.run(f'SELECT * FROM tally."{kept[0]["relation"]}" ORDER BY ALL').to_pylist() == before
+
+
+def _row(day: int, user: int) -> dict[str, object]:
+    names = ["artifact_id", "name", "country", "kind"]
+    numbers = {"x": 1, "price": 1, "weight": 1.0, "user_id": user}
+    return {"time": (BEGIN + timedelta(days=day)).replace(tzinfo=None), **dict.fromkeys(names, "a"), **numbers}

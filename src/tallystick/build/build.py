@@ -50,7 +50,7 @@ def build(
     state.prepare(engine)
     drop_leftovers(engine)
     ordered = in_order(models, project)
-    run = _Run(engine, project, state.read(engine), end, now, len(ordered), progress)
+    run = _Run(engine, project, state.read(engine), end, now, frozenset(model.name for model in ordered), progress)
     groups, rest = families(project, ordered) if engine.dialect == FAMILY_DIALECT else ((), ordered)
     for family in groups:
         _build_family(run, family)
@@ -77,7 +77,7 @@ class _Run:
     states: dict[str, BuiltState]
     end: datetime
     now: datetime
-    total: int
+    asked: frozenset[str]
     progress: Progress | None
     done: list[BuiltModel] = field(default_factory=list)
     current: set[str] = field(default_factory=set)
@@ -88,7 +88,7 @@ class _Run:
         if outcome.error is None:
             self.current.add(outcome.name)
         if self.progress is not None:
-            self.progress(len(self.done), self.total, outcome.name)
+            self.progress(len(self.done), len(self.asked), outcome.name)
 
     def action(self, built: BuiltState) -> Action:
         """Tell what bringing a model to its new state meant."""
@@ -107,10 +107,12 @@ def _build_family(run: _Run, family: Family) -> None:
                 _build_family(run, replace(family, members=(member,)))
             return
         for model in family.members[0].models:
-            run.finish(_failure(model, outcome))
+            if model.name in run.asked:
+                run.finish(_failure(model, outcome))
         return
     for built in outcome:
-        run.finish(_success(run, built, seconds / len(outcome)))
+        if built.model in run.asked:
+            run.finish(_success(run, built, seconds / len(outcome)))
 
 
 def _build_directly(run: _Run, model: Model) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from tallystick.build import one_pass_state, relations, state
+from tallystick.build.one_pass_publish import Publication, publish
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
-from tallystick.compiler.definition_hash import definition_hash
-from tallystick.compiler.model import Model
-from tallystick.compiler.one_pass import append, interning, measures, tables, views
+from tallystick.compiler.one_pass import append, interning, measures, tables
 from tallystick.compiler.one_pass.days import Days, create_days, day_of, number
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import Stream, gather, streams
@@ -25,9 +24,6 @@ from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.sql.calendar import Calendar, local_date, start_of_day
 from tallystick.sql.grain import Grain
-
-CHANGE_POINTS = "change_points"
-DENSE = "dense"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +82,10 @@ def build_family(
 def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | None) -> list[BuiltState]:
     state.prepare(job.engine)
     one_pass_state.prepare(job.engine)
+    execute(job.engine, interning.read_memberships(job.family, job.project))
     is_current = _has_current_memberships(job)
     groups: dict[int, list[tuple[Member, Stored]]] = {}
+    extended: dict[str, int] = {}
     anew: list[Member] = []
     known = one_pass_state.read(job.engine)
     for member in job.family.members:
@@ -98,13 +96,16 @@ def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | N
         else:
             groups.setdefault(day, []).append((member, stored))
     for day, found in groups.items():
-        anew += extend(job, found, day)
+        unfit = extend(job, found, day)
+        anew += unfit
+        extended |= {member.prefix: day for member, _ in found if member not in unfit}
     if anew:
         _create(job, anew)
     states: list[BuiltState] = []
     old, known = state.read(job.engine), one_pass_state.read(job.engine)
     for member in job.family.members:
-        states += publish(job, member, known[member.prefix], old)
+        target = Publication(job.family, member, known[member.prefix], extended.get(member.prefix))
+        states += publish(job.engine, job.project, target, old, job.now)
         if progress is not None:
             progress(member.metric)
     state.write_all(job.engine, states)
@@ -247,33 +248,6 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
     return unfit
 
 
-def publish(job: Job, member: Member, stored: Stored, old: Mapping[str, BuiltState]) -> list[BuiltState]:
-    """Put the models of a metric in place as views over its tables, and return their states."""
-    reach = views.Reach(None, stored.last, job.start)
-    covered = job.project.settings.start or start_of_day(day_of(stored.first), job.calendar)
-    found: list[BuiltState] = []
-    for model in member.models:
-        query = views.model_view(model, job.family, member, stored.layout, job.project, job.schema, reach)
-        digest = definition_hash(model, job.project)
-        before = old.get(model.name)
-        if before is None or (before.definition_hash, before.storage) != (digest, CHANGE_POINTS):
-            relations.keep_old(job.engine, model.name, digest, job.now)
-        job.engine.execute(f"CREATE OR REPLACE VIEW {job.schema.table(model.name)} AS {query}")
-        found.append(
-            BuiltState(
-                model=model.name,
-                metric=model.metric,
-                definition_hash=digest,
-                storage=CHANGE_POINTS,
-                covered_start=covered,
-                covered_end=job.end,
-                row_count=count_rows(job, model, stored, reach),
-                built_at=job.now,
-            )
-        )
-    return found
-
-
 def write_days(job: Job, first: int, members: Sequence[Member]) -> None:
     """Write the working calendar from a first day to the end of the build."""
     grains = {grain for member in members for grain in member.grains}
@@ -321,12 +295,6 @@ def execute(engine: Engine, statements: Sequence[str]) -> None:
 
 def _midnight(job: Job, day: int) -> datetime:
     return start_of_day(day_of(day), job.calendar)
-
-
-def count_rows(job: Job, model: Model, stored: Stored, reach: views.Reach) -> int:
-    """Return how many rows a model's view has."""
-    query = views.row_count(model, job.family, stored.layout, job.schema, reach)
-    return int(job.engine.run(query).to_pylist()[0]["n"])
 
 
 def _drop_work(engine: Engine) -> None:

@@ -15,12 +15,16 @@ from tallystick.definitions.source import Dimension, Segment, Source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warehouse:
-    """Where rows live and models are written: an engine, its connection settings and Tallystick's own schema."""
+    """Where rows live and models are written: an engine, its connection settings and Tallystick's own schema.
+
+    `storage` is how models are kept: `change_points` read through views, or `dense` rows in tables.
+    """
 
     name: str = "default"
     engine: str = "duckdb"
     path: str | None = None
     schema: str = "tally"
+    storage: str = "change_points"
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

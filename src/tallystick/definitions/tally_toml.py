@@ -18,7 +18,8 @@ from tallystick.errors import DefinitionError
 
 TABLES = ("project", "warehouse", "warehouses", "defaults")
 _WEEK_STARTS = {"monday": 1, "sunday": 7, 1: 1, 7: 7}
-_SETTINGS_OF_WAREHOUSE = ("engine", "path", "schema", "options")
+STORAGES = ("change_points", "dense")
+_SETTINGS_OF_WAREHOUSE = ("engine", "path", "schema", "storage", "options")
 _LONGEST_LOOKBACK = 3660
 
 
@@ -76,6 +77,7 @@ def _warehouse(fields: Fields, name: str) -> Warehouse:
         engine=fields.text("engine") or "duckdb",
         path=fields.text("path"),
         schema=_schema(fields),
+        storage=_storage(fields),
         options=options,
     )
 
@@ -88,6 +90,15 @@ def _schema(fields: Fields) -> str:
         hint = "use letters, digits and _"
         fields.report("bad-name", f"'{schema}' cannot name a schema", "schema", hint=hint)
     return schema
+
+
+def _storage(fields: Fields) -> str:
+    """Read how models are kept."""
+    storage = fields.text("storage") or STORAGES[0]
+    if storage not in STORAGES:
+        fields.report("bad-value", f"'{storage}' is no way to keep models", "storage", hint=f"use {' or '.join(STORAGES)}")
+        return STORAGES[0]
+    return storage
 
 
 def _options(fields: Fields) -> Mapping[str, str]:

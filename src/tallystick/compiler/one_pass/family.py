@@ -10,6 +10,7 @@ from tallystick.compiler.aggregate_model import Input, read_input
 from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.entity_paths import Anchor, anchor
 from tallystick.compiler.model import Model, TimeView
+from tallystick.compiler.plan import plan
 from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Aggregate
 from tallystick.definitions.project import Project
@@ -76,15 +77,22 @@ class Member:
 
 
 def families(project: Project, models: Iterable[Model]) -> tuple[tuple[Family, ...], tuple[Model, ...]]:
-    """Group models into families; return those and the models that only their direct query can compute."""
+    """Group models into families; return those and the models that only their direct query can compute.
+
+    A family holds every model of its metrics, also those not asked for: their tables are the same.
+    """
     grouped: dict[tuple[str, str | None, tuple[str, ...]], dict[str, list[Model]]] = {}
     anchors: dict[tuple[str, str | None, tuple[str, ...]], Anchor | None] = {}
     rest: list[Model] = []
     everything: list[tuple[Model, str]] = []
-    for model in models:
+    asked = dict.fromkeys(models)
+    together = {(model.metric, model.by) for model in asked}
+    siblings = (model for model in plan(project) if (model.metric, model.by) in together)
+    for model in dict.fromkeys([*asked, *siblings]):
         reach = _reach(project, model)
         if reach is None:
-            rest.append(model)
+            if model in asked:
+                rest.append(model)
             continue
         source, found = reach
         if found is None:

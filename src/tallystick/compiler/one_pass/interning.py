@@ -118,14 +118,19 @@ def intern_keys(schema: Schema, stream: Stream, *, create: bool) -> list[str]:
     return [f"INSERT INTO {table} SELECT {number}, {key} FROM ({fresh}) AS fresh"]
 
 
+def read_memberships(family: Family, project: Project) -> list[str]:
+    """Return the statements that read the memberships a family relies on into working tables."""
+    pairs = {entity: _membership(family, project, entity) for entity in family.entities}
+    return [create_work(f"members_{entity}", query) for entity, query in pairs.items() if query is not None]
+
+
 def membership_print(family: Family, project: Project) -> str | None:
-    """Return a query for a fingerprint of all memberships a family relies on, None where it relies on none."""
+    """Return a query for a fingerprint of the memberships read, None where a family relies on none."""
     arms: list[str] = []
     for entity in family.entities:
-        pairs = _membership(family, project, entity)
-        if pairs is not None:
+        if _membership(family, project, entity) is not None:
             marks = f"hash({quoted(MEMBER)}, {quoted(GROUP)}, {level(family, entity)})"
-            arms.append(f"SELECT {marks} AS mark FROM ({pairs}) AS pairs")
+            arms.append(f"SELECT {marks} AS mark FROM {work(f'members_{entity}')} AS pairs")
     if not arms:
         return None
     return f"SELECT concat(count(*), '-', bit_xor(mark), '-', sum(mark)) AS mark FROM ({' UNION ALL '.join(arms)})"
@@ -169,7 +174,7 @@ def _reached(family: Family, project: Project, entity: str, base: str) -> str:
     if pairs is None:
         return f"SELECT bid, {quoted(ID)} AS id{tail} FROM {base} AS n WHERE {quoted(ID)} IS NOT NULL"
     return (
-        f"SELECT bid, m.{quoted(GROUP)} AS id{tail} FROM {base} AS n JOIN ({pairs}) AS m "
+        f"SELECT bid, m.{quoted(GROUP)} AS id{tail} FROM {base} AS n JOIN {work(f'members_{entity}')} AS m "
         f"ON n.{quoted(ID)} = m.{quoted(MEMBER)}"
     )
 

@@ -108,11 +108,15 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was measured about a gathered column: NULLs, the sum of magnitudes, and whether every value is whole."""
+    """What was measured about a gathered column.
+
+    NULLs, the sum of magnitudes, and whether every value is whole, or above 0.
+    """
 
     has_null: bool = False
     magnitude: float = 0.0
     is_whole: bool = True
+    is_positive: bool = False
 
 
 def components(member: Member) -> tuple[Component, ...]:
@@ -137,7 +141,7 @@ def layout(member: Member, types: dict[str, str], facts: dict[str, Facts]) -> La
     exists: str | None = None
     for part in components(member):
         additive.append(_cell(part, types[part.name], facts.get(part.name, Facts())))
-        if counts_rows(part):
+        if counts_rows(part) or (exists is None and additive[-1].exact and _is_positive(part, facts)):
             exists = part.name
         if part.merge is Merge.SUM and not part.is_count and facts.get(part.name, Facts()).has_null:
             nullable.append(part.name)
@@ -157,6 +161,12 @@ def layout(member: Member, types: dict[str, str], facts: dict[str, Facts]) -> La
 def presence(name: str) -> str:
     """Return the cell that counts keys including the missing one: above 0 wherever there are rows."""
     return f"{name}_p"
+
+
+def _is_positive(part: Component, facts: dict[str, Facts]) -> bool:
+    """Tell whether a sum is above 0 wherever there are rows, so that it tells whether there are any."""
+    found = facts.get(part.name)
+    return found is not None and found.is_positive and not found.has_null
 
 
 def _cell(part: Component, kind: str, facts: Facts) -> Cell:

@@ -35,6 +35,7 @@ def measuring(stream: Stream, types: Mapping[str, str]) -> str:
     for part in _sums(stream):
         columns.append(f"count(*) > count({part}) AS {part}_null")
         columns.append(f"coalesce(sum(abs({part}::DOUBLE)), 0) AS {part}_size")
+        columns.append(f"coalesce(bool_and({part} > 0), true) AS {part}_positive")
         whole = f"coalesce(bool_and({part} = trunc({part})), true)" if types[part] in _FLOATS else "true"
         columns.append(f"{whole} AS {part}_whole")
     return f"SELECT {', '.join(columns)} FROM {work(stream.table)}"
@@ -46,7 +47,12 @@ def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
         keys = (row["low"], row["high"]) if row.get("low") is not None else None
         return Measured(row["first"], row["last"], {stream.measure.name: Facts(has_null=bool(row["missing"]))}, keys)
     facts = {
-        part: Facts(bool(row[f"{part}_null"]), float(row[f"{part}_size"]), bool(row[f"{part}_whole"]))
+        part: Facts(
+            bool(row[f"{part}_null"]),
+            float(row[f"{part}_size"]),
+            bool(row[f"{part}_whole"]),
+            bool(row[f"{part}_positive"]),
+        )
         for part in _sums(stream)
     }
     return Measured(row["first"], row["last"], facts)
@@ -66,6 +72,8 @@ def fits(
 
 def _sum_fits(layout: Layout, name: str, facts: Facts, before: float) -> bool:
     cell = next(cell for cell in layout.additive if cell.name == name)
+    if layout.exists == name and not facts.is_positive:
+        return False
     if facts.has_null and name not in layout.nullable and cell.exact:
         return False
     if cell.shown in _FLOATS and cell.stored == "BIGINT":

@@ -201,19 +201,18 @@ def presences(plan: Plan, stream: Stream, since: int) -> str:
 
 def _rolling(plan: Plan, counted: Counted, window: Window) -> list[str]:
     """Write the change points of a window, those that may still change into a small table beside the others."""
-    layout, table, points = plan.layout, plan.layout.rolling(window), f"points_{plan.layout.rolling(window)}"
+    layout, table = plan.layout, plan.layout.rolling(window)
     arms = movements(layout, window, counted, counted.flags)
     if layout.is_exact:
         rows = sweep(layout, arms, plan.extent.first, plan.extent.last)
     else:
         every = frames(layout, window, arms, plan.extent.last)
         rows = f"SELECT * FROM ({every}) AS f WHERE {layout.exists} > 0 ORDER BY eid, day"
-    settled = plan.extent.settled
+    settled, history = plan.extent.settled, plan.schema.table(table)
     return [
-        create_work(points, rows),
-        plan.schema.create(table, f"SELECT * FROM {work(points)} WHERE nxt < {settled}"),
-        plan.schema.create(layout.recent(table), f"SELECT * FROM {work(points)} WHERE nxt >= {settled}"),
-        f"DROP TABLE {work(points)}",
+        plan.schema.create(table, rows),
+        plan.schema.create(layout.recent(table), f"SELECT * FROM {history} WHERE nxt >= {settled}"),
+        f"DELETE FROM {history} WHERE nxt >= {settled}",
     ]
 
 

@@ -1,0 +1,87 @@
+"""`python -m bench` runs the full form, `--quick` the short one; `--only NAME…` some suites, `--rounds`, `--rows`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from bench import daily, factory, result, sqlmesh_peer
+from bench.process import ROOT
+from bench.result import Result
+
+
+@dataclass(frozen=True)
+class Form:
+    """How large and how often."""
+
+    name: str
+    rows: int
+    sizes: tuple[int, ...]
+    large: int
+    rounds: int
+    peers: int
+    step: int
+
+
+FULL = Form("bench", 1_000_000, (1_000_000, 3_000_000, 10_000_000), 10_000_000, 5, 5, 16)
+QUICK = Form("bench-quick", 100_000, (100_000, 300_000), 300_000, 2, 1, 61)
+
+
+def main() -> None:
+    """Run the suites and write bench/results.json and docs/benchmarks.md."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--rows", type=int)
+    asked = parser.parse_args()
+    form = QUICK if asked.quick else FULL
+    rounds, rows = asked.rounds or form.rounds, asked.rows or form.rows
+    started = perf_counter()
+
+    def say(text: str) -> None:
+        print(f"{perf_counter() - started:7.1f} s  {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+    with tempfile.TemporaryDirectory(prefix="tally-bench-") as name:
+        folder = Path(name)
+        suites: dict[str, Callable[[], list[Result]]] = {
+            "factory": lambda: factory.factory(
+                folder, say, rows=rows, rounds=rounds, step=form.step, peers=min(form.peers, rounds)
+            ),
+            "scale": lambda: factory.scale(folder, say, sizes=form.sizes, rounds=max(1, rounds // 2)),
+            "append": lambda: daily.append(folder, say, rows=form.large, rounds=max(3, rounds)),
+            "reads": lambda: daily.reads(folder, say, rows=form.large, rounds=max(5, rounds)),
+            "compile": lambda: compiling(say, rounds=1 if asked.quick else rounds, peer=not asked.quick),
+        }
+        results: list[Result] = []
+        for suite, work in suites.items():
+            if not asked.only or suite in asked.only:
+                results += work()
+                result.write(results, form.name, perf_counter() - started)
+    for row in results:
+        mark = {True: "ok  ", False: "MISS", None: "    "}[row.ok]
+        print(f"{mark} {row.name}: {row.value} {row.unit} ({row.goal or 'no goal'})  {row.detail}")  # noqa: T201
+
+
+def compiling(say: Callable[[str], None], *, rounds: int, peer: bool) -> list[Result]:
+    """Run bench/compile.py, in the full form with SQLMesh beside it."""
+    say("compile")
+    command = [sys.executable, str(ROOT / "bench" / "compile.py"), "--rounds", str(rounds)]
+    python = sqlmesh_peer.install() if peer else None
+    if python is not None:
+        command += ["--sqlmesh", str(python)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)  # noqa: S603
+    if done.returncode:
+        return [Result("compile", None, "s", None, None, done.stderr.strip().splitlines()[-1])]
+    return [Result(**row) for row in json.loads(done.stdout)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Every day after the first build: appending a day, and reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from bench import models, process
+from bench.data import generate
+from bench.equality import differences, fingerprint
+from bench.factory import LAST, Say
+from bench.process import Timings
+from bench.result import Result, at_most
+from tallystick.compiler.plan import plan
+from tallystick.engines.duckdb import DuckDBEngine
+from tallystick.service.reading import read_model
+
+
+def append(
+    folder: Path, say: Say, *, rows: int, rounds: int, metrics: tuple[str, ...] = ("stars", "devs")
+) -> list[Result]:
+    """Append days one by one, with and without lookback; in the end all models equal a build at once."""
+    found: list[Result] = []
+    data = folder / f"more_{rows}.duckdb"
+    if not data.exists():
+        say(f"generate {rows:,} events and {rounds} more days")
+        generate(rows, data, extra_days=rounds + 1)
+    until = (date.fromisoformat(LAST) + timedelta(days=rounds)).isoformat()
+    for metric in metrics:
+        whole = _copy(data, folder / "whole.duckdb")
+        say(f"tally {metric} at once")
+        full = process.run("tally", {"file": str(whole), "metric": metric, "last": until})
+        expected = fingerprint(whole, metric)
+        for lookback in (0, 3):
+            work = _copy(data, folder / "work.duckdb")
+            say(f"tally {metric}, {rounds} days one by one, lookback {lookback}")
+            options = {"file": str(work), "metric": metric, "last": LAST, "days": rounds, "lookback": lookback}
+            cost = process.run("tally", options)
+            wrong = differences(expected, fingerprint(work, metric))
+            if wrong:
+                raise AssertionError(f"appending differs from building at once in {', '.join(wrong)}")
+            days = Timings()
+            for day in cost["days"]:
+                days.add(day)
+            share = median(days.cpu) / median([cost["cpu"], full["cpu"]])
+            detail = f"{rows:,} events, full build {full['cpu']:.2f} CPU s; one day with checkpoint: {days.text}"
+            found.append(
+                at_most(f"one appended day / full build, {metric}, lookback {lookback}", share, "×", 0.03, detail)
+            )
+    return found
+
+
+def reads(folder: Path, say: Say, *, rows: int, rounds: int) -> list[Result]:
+    """Read one series, the latest day and everything, from change points and from a dense table of the same rows."""
+    from bench.factory import Factory
+
+    field = Factory(folder, rows, say)
+    work = field.fresh()
+    say(f"build devs, {rows:,} events, to read from")
+    process.run("tally", {"file": str(work), "metric": "devs", "last": LAST})
+    project = models.project("devs")
+    model = next(m for m in plan(project) if m.name == "devs_to_artifact_over_180_day_window")
+    engine = DuckDBEngine(work)
+    try:
+        engine.execute(f'CREATE TABLE main.dense AS SELECT * FROM tally."{model.name}" ORDER BY artifact_id, bucket')
+        engine.execute("CHECKPOINT")
+        ids = [
+            row["artifact_id"]
+            for row in engine.run(
+                "SELECT artifact_id FROM main.dense GROUP BY ALL ORDER BY count(*) DESC, 1 LIMIT 20 OFFSET 200"
+            ).to_pylist()
+        ]
+        day = date.fromisoformat(LAST)
+        one = ids[0]
+        pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+            "one series": (
+                lambda: read_model(engine, project, model, ids=[one]),
+                lambda: engine.run(f"SELECT * FROM main.dense WHERE artifact_id = {one} ORDER BY bucket"),
+            ),
+            "latest day": (
+                lambda: read_model(engine, project, model, first=day, last=day),
+                lambda: engine.run(f"SELECT * FROM main.dense WHERE bucket = DATE '{LAST}' ORDER BY bucket"),
+            ),
+            "full scan": (
+                lambda: engine.run(f'SELECT count(*), sum(value) FROM tally."{model.name}"'),
+                lambda: engine.run("SELECT count(*), sum(value) FROM main.dense"),
+            ),
+        }
+        goals = {"one series": 1.5, "latest day": 0.3, "full scan": 1.1}
+        return [_compare(name, ours, theirs, goals[name], rounds, rows) for name, (ours, theirs) in pairs.items()]
+    finally:
+        engine.close()
+
+
+def _compare(
+    name: str, ours: Callable[[], Any], theirs: Callable[[], Any], goal: float, rounds: int, rows: int
+) -> Result:
+    left, right = ours().to_pydict(), theirs().to_pydict()
+    if sorted(zip(*left.values(), strict=True)) != sorted(zip(*right.values(), strict=True)):
+        raise AssertionError(f"reading {name} from change points differs from the dense table")
+    mine, dense = [], []
+    for _ in range(rounds):
+        mine.append(_wall(ours))
+        dense.append(_wall(theirs))
+    detail = (
+        f"{median(mine) * 1000:.1f} ms against {median(dense) * 1000:.1f} ms, wall, {rows:,} events, {rounds} rounds"
+    )
+    return at_most(f"reads: {name}, change points / dense table", median(mine) / median(dense), "×", goal, detail)
+
+
+def _wall(work: Callable[[], Any]) -> float:
+    started = perf_counter()
+    work()
+    return perf_counter() - started
+
+
+def _copy(data: Path, work: Path) -> Path:
+    import shutil
+
+    work.unlink(missing_ok=True)
+    Path(f"{work}.wal").unlink(missing_ok=True)
+    shutil.copy(data, work)
+    return work

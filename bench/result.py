@@ -1,0 +1,78 @@
+"""Results: rows of `{name, value, unit, goal, ok, detail}`, as JSON and as a page."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measured value and the goal it has to meet; `ok` is None where there is no goal or nothing was measured."""
+
+    name: str
+    value: float | None
+    unit: str
+    goal: str | None
+    ok: bool | None
+    detail: str
+
+
+def ratio(name: str, slow: Sequence[float], fast: Sequence[float], goal: float | None, detail: str) -> Result:
+    """Return how many times slower one contender is, round by round: the median, and the range in the detail."""
+    pairs = [a / b for a, b in zip(slow, fast, strict=False)] or [float("nan")]
+    middle = median(pairs)
+    spread = f"{min(pairs):.1f}–{max(pairs):.1f} over {len(pairs)} rounds"
+    ok = None if goal is None else middle >= goal
+    return Result(name, round(middle, 2), "×", f"≥ {goal}" if goal else None, ok, f"{spread}; {detail}")
+
+
+def at_most(name: str, value: float, unit: str, goal: float, detail: str) -> Result:
+    """Return a value that must not exceed its goal."""
+    return Result(name, round(value, 3), unit, f"≤ {goal}", value <= goal, detail)
+
+
+def write(results: Sequence[Result], form: str, seconds: float) -> None:
+    """Write bench/results.json and docs/benchmarks.md."""
+    (ROOT / "bench" / "results.json").write_text(
+        json.dumps([asdict(r) for r in results], indent=1, ensure_ascii=False) + "\n"
+    )
+    page = [
+        "# Benchmarks",
+        "",
+        f"Written by `make {form}` on {datetime.now(UTC):%Y-%m-%d} in {seconds:.0f} s. {_machine()} {_versions()}",
+        "",
+        "Contenders run in processes of their own, in turns, with two threads; a ratio is the median of the ratios of "
+        "its rounds, over CPU seconds (user and system, children included). A timing counts only after every model of "
+        "the contender had the same rows as the naive SELECTs on the same data. ✓ goal met, ✗ missed, – not a goal or "
+        "not measured.",
+        "",
+        "| | value | goal | | how |",
+        "|---|---|---|---|---|",
+    ]
+    for row in results:
+        mark = {True: "✓", False: "✗", None: "–"}[row.ok]
+        value = "not run" if row.value is None else f"{row.value:g} {row.unit}"
+        page.append(f"| {row.name} | {value} | {row.goal or ''} | {mark} | {row.detail} |")
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(page) + "\n")
+
+
+def _machine() -> str:
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    load = os.getloadavg()[2]
+    return f"{os.cpu_count()} cores, {pages:.0f} GB, {platform.system()} {platform.machine()}; load average {load:.1f}."
+
+
+def _versions() -> str:
+    names = ("duckdb", "sqlglot", "pyarrow")
+    return f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names) + "."

@@ -1,0 +1,123 @@
+"""Putting built models where readers look for them: views over change points, or dense tables where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tallystick.build import relations
+from tallystick.build.one_pass_state import Stored
+from tallystick.build.state import BuiltState
+from tallystick.compiler.aggregate_model import BUCKET
+from tallystick.compiler.definition_hash import definition_hash
+from tallystick.compiler.model import Model
+from tallystick.compiler.one_pass.days import as_date, day_of, number
+from tallystick.compiler.one_pass.family import Family, Member
+from tallystick.compiler.one_pass.names import Schema, quoted
+from tallystick.compiler.one_pass.views import Reach, model_view, row_count
+from tallystick.definitions.project import Project
+from tallystick.engines.adapter import Engine
+from tallystick.sql.calendar import Calendar, floor_date, local_date, start_of_day
+
+CHANGE_POINTS = "change_points"
+DENSE = "dense"
+COUNTED = 100_000
+"""Up to this many stored rows a build counts the dense rows of each model; beyond it would cost what it saves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A metric whose tables are ready; `since` is the day number they were extended from, None if they are new."""
+
+    family: Family
+    member: Member
+    stored: Stored
+    since: int | None
+
+
+def publish(
+    engine: Engine, project: Project, target: Publication, old: Mapping[str, BuiltState], now: datetime
+) -> list[BuiltState]:
+    """Put the models of a metric in place and return their states; run it in the transaction of the build.
+
+    `row_count` is 0 for models too large to count in passing.
+    """
+    calendar = Calendar(project.settings.time_zone, project.settings.week_start)
+    start = project.settings.start
+    covered = start or start_of_day(day_of(target.stored.first), calendar)
+    storage = project.warehouse.storage
+    there = engine.tables()
+    found: list[BuiltState] = []
+    for model in target.member.models:
+        built = BuiltState(
+            model=model.name,
+            metric=model.metric,
+            definition_hash=definition_hash(model, project),
+            storage=storage,
+            covered_start=covered,
+            covered_end=target.stored.end,
+            row_count=0,
+            built_at=now,
+        )
+        before = old.get(model.name)
+        is_same = before is not None and (before.definition_hash, before.storage) == (built.definition_hash, storage)
+        is_same = is_same or (before is None and model.name not in there)
+        if storage == DENSE:
+            _write_table(engine, project, target, model, now, is_same=is_same)
+        else:
+            _write_view(engine, project, target, model, now, is_same=is_same)
+        found.append(built)
+    return _counted(engine, project, target, found)
+
+
+def query(project: Project, target: Publication, model: Model, schema: Schema, first: int | None = None) -> str:
+    """Return the query of a model's dense rows with buckets from day number `first` on."""
+    reach = _reach(project, target, first)
+    return model_view(model, target.family, target.member, target.stored.layout, project, schema, reach)
+
+
+def _reach(project: Project, target: Publication, first: int | None = None) -> Reach:
+    start = project.settings.start
+    calendar = Calendar(project.settings.time_zone, project.settings.week_start)
+    return Reach(first, target.stored.last, None if start is None else number(local_date(start, calendar)))
+
+
+def _write_view(
+    engine: Engine, project: Project, target: Publication, model: Model, now: datetime, *, is_same: bool
+) -> None:
+    if not is_same:
+        relations.keep_old(engine, model.name, definition_hash(model, project), now)
+    schema = Schema(engine.schema)
+    engine.execute(f"CREATE OR REPLACE VIEW {schema.table(model.name)} AS {query(project, target, model, schema)}")
+
+
+def _write_table(
+    engine: Engine, project: Project, target: Publication, model: Model, now: datetime, *, is_same: bool
+) -> None:
+    """Replace the buckets that may have changed, or write the whole table."""
+    schema = Schema(engine.schema)
+    table = schema.table(model.name)
+    if not is_same or target.since is None or model.time.is_all_time:
+        relations.keep_old(engine, model.name, definition_hash(model, project), now)
+        engine.execute(f"CREATE TABLE {table} AS {query(project, target, model, schema)}")
+        return
+    first = target.since
+    if model.time.grain is not None:
+        calendar = Calendar(project.settings.time_zone, project.settings.week_start)
+        first = number(floor_date(day_of(first), model.time.grain, calendar))
+    engine.execute(f"DELETE FROM {table} WHERE {quoted(BUCKET)} >= {as_date(str(first))}")
+    engine.execute(f"INSERT INTO {table} {query(project, target, model, schema, first)}")
+
+
+def _counted(engine: Engine, project: Project, target: Publication, found: Sequence[BuiltState]) -> list[BuiltState]:
+    layout, schema = target.stored.layout, Schema(engine.schema)
+    if engine.run(f"SELECT count(*) AS n FROM {schema.table(layout.days)}").to_pylist()[0]["n"] > COUNTED:
+        return list(found)
+    reach = _reach(project, target)
+    arms = [
+        f"SELECT {index} AS i, n FROM ({row_count(model, target.family, layout, schema, reach)}) AS c"
+        for index, model in enumerate(target.member.models)
+    ]
+    counts = {row["i"]: row["n"] for row in engine.run(" UNION ALL ".join(arms)).to_pylist()}
+    return [replace(built, row_count=counts[index]) for index, built in enumerate(found)]
