@@ -47,7 +47,7 @@ def main() -> None:
     started = perf_counter()
 
     def say(text: str) -> None:
-        print(f"{perf_counter() - started:7.1f} s  {text}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"{perf_counter() - started:7.1f} s  {text}", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as name:
         folder = Path(name)
@@ -67,7 +67,7 @@ def main() -> None:
                 result.write(results, form.name, perf_counter() - started)
     for row in results:
         mark = {True: "ok  ", False: "MISS", None: "    "}[row.ok]
-        print(f"{mark} {row.name}: {row.value} {row.unit} ({row.goal or 'no goal'})  {row.detail}")  # noqa: T201
+        print(f"{mark} {row.name}: {row.value} {row.unit} ({row.goal or 'no goal'})  {row.detail}")
 
 
 def compiling(say: Callable[[str], None], *, rounds: int, peer: bool) -> list[Result]:
@@ -77,7 +77,7 @@ def compiling(say: Callable[[str], None], *, rounds: int, peer: bool) -> list[Re
     python = sqlmesh_peer.install() if peer else None
     if python is not None:
         command += ["--sqlmesh", str(python)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)  # noqa: S603
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         return [Result("compile", None, "s", None, None, done.stderr.strip().splitlines()[-1])]
     return [Result(**row) for row in json.loads(done.stdout)]

@@ -194,4 +194,4 @@ CASES = {
 }
 
 if __name__ == "__main__":
-    print(json.dumps(CASES[sys.argv[1]](json.loads(sys.argv[2]))))  # noqa: T201 - the parent reads it
+    print(json.dumps(CASES[sys.argv[1]](json.loads(sys.argv[2]))))

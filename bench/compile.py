@@ -201,7 +201,7 @@ print(json.dumps({"cpu": cpu() - before + children.ru_utime + children.ru_stime,
 
 def run(code: str, *arguments: str, python: str = sys.executable) -> dict[str, Any]:
     """Run code in a new process and return the JSON of its last line."""
-    done = subprocess.run(  # noqa: S603 - code of this file
+    done = subprocess.run(
         [python, "-c", _PRELUDE + textwrap.dedent(code), *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode:
@@ -245,7 +245,9 @@ def benchmark(work: Path, *, rounds: int = 5, sqlmesh: str | None = None) -> Ite
     yield measure("compile.load and render 1,008 models, cold", 3.0, _RENDER_ALL, models, rounds, cold=True)
     yield measure("compile.load and render 1,008 models, warm", 0.3, _RENDER_ALL, models, rounds)
     for kind, folder in (("expressions", native), ("SQL definitions", queries)):
-        cold = measure(f"compile.load and render 2,100 models of {kind}, cold", 3.0, _RENDER_ALL, folder, rounds, cold=True)
+        cold = measure(
+            f"compile.load and render 2,100 models of {kind}, cold", 3.0, _RENDER_ALL, folder, rounds, cold=True
+        )
         yield cold
         yield measure(f"compile.load and render 2,100 models of {kind}, warm", 0.3, _RENDER_ALL, folder, rounds)
     yield measure("compile.tally render, cold", 0.5, _COMMAND, models, rounds, cold=True)

@@ -51,7 +51,7 @@ def run_sqlmesh(python: Path, folder: Path) -> dict[str, Any]:
 
 def _run(command: list[str], path: str = f"{ROOT / 'src'}:{ROOT}") -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": path, "SQLMESH__DISABLE_ANONYMIZED_ANALYTICS": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT)  # noqa: S603
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[:4])} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])

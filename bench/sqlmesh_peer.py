@@ -29,7 +29,7 @@ def install() -> Path | None:
         ]
     )
     for step in steps:
-        if subprocess.run([str(part) for part in step], check=False, capture_output=True).returncode:  # noqa: S603
+        if subprocess.run([str(part) for part in step], check=False, capture_output=True).returncode:
             shutil.rmtree(HOME, ignore_errors=True)
             return None
     return python

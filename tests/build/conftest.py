@@ -100,6 +100,8 @@ def contents() -> Callable[[Path], dict[str, list[tuple]]]:
     def read(folder: Path) -> dict[str, list[tuple]]:
         with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
             names = connection.execute("SELECT model FROM tally._models ORDER BY model").fetchall()
-            return {name: connection.execute(f"SELECT * FROM tally.{name} ORDER BY ALL").fetchall() for (name,) in names}
+            return {
+                name: connection.execute(f"SELECT * FROM tally.{name} ORDER BY ALL").fetchall() for (name,) in names
+            }
 
     return read

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from interop.environments import environment, run
 
+from interop.environments import environment, run
 from tallystick.compiler.model import Model
 from tallystick.definitions.metric import SqlQuery
 from tallystick.interop import dbt_export, sqlmesh_export
@@ -184,7 +184,11 @@ def test_the_demo_runs_from_its_files(tool: str, request: pytest.FixtureRequest,
     programs: Path = request.getfixturevalue(tool)
     shutil.copytree(DEMO, tmp_path / "demo", ignore=shutil.ignore_patterns("__pycache__"))
     workspace = load(tmp_path / "demo")
-    names = ("releases_to_project_monthly", "active_developers_to_collection_quarterly", "developer_retention_to_project_yearly")
+    names = (
+        "releases_to_project_monthly",
+        "active_developers_to_collection_quarterly",
+        "developer_retention_to_project_yearly",
+    )
     models = select_models(workspace.project, (*names, "commits_per_developer_to_all_over_all_time"))
     export: Callable[..., object] = sqlmesh_export.export if tool == "sqlmesh" else dbt_export.export
     export(workspace.project, models, tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,6 @@ from tallystick.cli.list import entities_of, source_of, views_of
 from tallystick.cli.options import FormatOption, ProjectOption, new_app
 from tallystick.cli.output import Format, Row, cell, write_json, write_line, write_rows
 from tallystick.cli.project import opened
-from tallystick.cli.render import write_sql
 from tallystick.definitions.about import About
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import Entity
@@ -177,4 +177,14 @@ def _write_sheet(thing: Row) -> None:
             write_line(f"  {label.ljust(width)}  {line}")
     if thing.get("sql"):
         write_line()
-        write_sql(str(thing["sql"]))
+        _write_sql(str(thing["sql"]))
+
+
+def _write_sql(sql: str) -> None:
+    """Write SQL to stdout, coloured on a terminal, and otherwise exactly as it is."""
+    if not sys.stdout.isatty():
+        write_line(sql)
+        return
+    from tallystick.cli.sql_text import sql_text, write_text
+
+    write_text(sql_text(sql, ()))

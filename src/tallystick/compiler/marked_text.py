@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
@@ -73,7 +74,11 @@ def _flipped(tree: exp.Expr, dialect: str) -> str:
 
 
 def _fallback(kind: type[exp.Expr]) -> _Writer | None:
-    return (lambda self, node: str(self.function_fallback_sql(node))) if issubclass(kind, exp.Func) else None
+    return (
+        (lambda self, node: str(self.function_fallback_sql(cast(exp.Func, node))))
+        if issubclass(kind, exp.Func)
+        else None
+    )
 
 
 def _ranges(text: str, flipped: str) -> tuple[Range, ...]:

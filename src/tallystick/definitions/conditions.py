@@ -57,10 +57,8 @@ def _rendered(name: str, named: Mapping[str, str], dialect: str, write: str) -> 
     return _written_out(tree, named, dialect, (name,)).sql(dialect=write)
 
 
-def _written_out(
-    tree: exp.Expression, named: Mapping[str, str], dialect: str, inside: tuple[str, ...]
-) -> exp.Expression:
-    def replace(node: exp.Expression) -> exp.Expression:
+def _written_out(tree: exp.Expr, named: Mapping[str, str], dialect: str, inside: tuple[str, ...]) -> exp.Expr:
+    def replace(node: exp.Expr) -> exp.Expr:
         if not isinstance(node, exp.Column) or node.table or node.name not in named:
             return node
         name = node.name

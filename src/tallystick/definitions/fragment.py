@@ -61,7 +61,7 @@ def check_template(text: str, dialect: str, allowed: tuple[str, ...] = ()) -> No
 
 
 @lru_cache(maxsize=8192)
-def parse_fragment(text: str, dialect: str) -> exp.Expression:
+def parse_fragment(text: str, dialect: str) -> exp.Expr:
     """Parse one scalar expression; raise ExpressionError placed within the text. The tree is shared: never change it."""
     tree = _parse(text, dialect)
     if isinstance(tree, exp.Query | exp.Command | exp.DDL | exp.DML | exp.Alias):
@@ -78,7 +78,7 @@ def parse_query(text: str, dialect: str) -> exp.Query:
     return tree
 
 
-def _parse(text: str, dialect: str) -> exp.Expression:
+def _parse(text: str, dialect: str) -> exp.Expr:
     try:
         trees = [tree for tree in sqlglot.parse(text, dialect=dialect) if tree is not None]
     except SqlglotError as error:
@@ -87,7 +87,7 @@ def _parse(text: str, dialect: str) -> exp.Expression:
         raise ExpressionError(f"'{_short(text)}' is nested too deeply") from error
     if len(trees) != 1:
         raise ExpressionError(f"'{_short(text)}' is {len(trees) or 'no'} statements", hint="write exactly one")
-    if not isinstance(trees[0], exp.Expression):
+    if not isinstance(trees[0], exp.Expr):
         raise ExpressionError(f"'{_short(text)}' is not a single expression")
     return trees[0]
 

@@ -96,7 +96,9 @@ def _storage(fields: Fields) -> str:
     """Read how models are kept."""
     storage = fields.text("storage") or STORAGES[0]
     if storage not in STORAGES:
-        fields.report("bad-value", f"'{storage}' is no way to keep models", "storage", hint=f"use {' or '.join(STORAGES)}")
+        fields.report(
+            "bad-value", f"'{storage}' is no way to keep models", "storage", hint=f"use {' or '.join(STORAGES)}"
+        )
         return STORAGES[0]
     return storage
 

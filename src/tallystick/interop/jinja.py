@@ -32,7 +32,7 @@ def take_apart(tree: exp.Expr) -> None:
     """Write literals with marks as concatenations, in place, for a tool that only looks for marks in the text."""
     for node in list(tree.find_all(exp.Literal)):
         if node.is_string and has_marks(node.name):
-            pieces = [exp.Literal.string(piece) for piece in _pieces(node.name)]
+            pieces: list[exp.Expr] = [exp.Literal.string(piece) for piece in _pieces(node.name)]
             joined = reduce(lambda left, right: exp.DPipe(this=left, expression=right, safe=True), pieces)
             node.replace(exp.paren(joined, copy=False))
 

@@ -112,9 +112,7 @@ def _instants(grain: Grain, calendar: Calendar, dialect: str) -> Bounds:
         # Intervals are whole hours already; SQLMesh's optimizer fails on DATE_TRUNC('HOUR', …) of a constant.
         tick = exp.Interval(this=exp.Literal.string("1"), unit=exp.var("MICROSECOND"))
         return Bounds(first=start, until=exp.Add(this=end, expression=tick), last=day, are_instants=True)
-    first, last = (
-        buckets.bucket(instant, grain, calendar, is_date=False, dialect=dialect) for instant in (start, end)
-    )
+    first, last = (buckets.bucket(instant, grain, calendar, is_date=False, dialect=dialect) for instant in (start, end))
     until = buckets.next_bucket(last, grain, dialect=dialect, calendar=calendar)
     return Bounds(first=first, until=until, last=day, are_instants=True)
 
@@ -145,7 +143,9 @@ def _model(model: Exported, found: Contents) -> str:
         ("column_descriptions", _descriptions(model, found.dialect)),
         ("audits", _audits(model, found.dialect)),
     ]
-    return f"{_ddl(properties)}\n\n{to_text(_typed(model, found.dialect), found.dialect, reads=found.project.dialect)}\n"
+    return (
+        f"{_ddl(properties)}\n\n{to_text(_typed(model, found.dialect), found.dialect, reads=found.project.dialect)}\n"
+    )
 
 
 def _typed(model: Exported, dialect: str) -> exp.Query:

@@ -96,5 +96,5 @@ def _reach(project: Project, target: Publication, first: date | None, last: date
     return Reach(None if first is None else number(first), end, begin)
 
 
-def _literal(day: date) -> exp.Expression:
+def _literal(day: date) -> exp.Expr:
     return exp.cast(exp.Literal.string(day.isoformat()), "date")

@@ -32,9 +32,7 @@ class ModelDiff:
     diff: str
 
 
-def render_diff(
-    folder: Path, old: str, request: RenderRequest, *, clock: Clock | None = None
-) -> tuple[ModelDiff, ...]:
+def render_diff(folder: Path, old: str, request: RenderRequest, *, clock: Clock | None = None) -> tuple[ModelDiff, ...]:
     """Return the models of a request whose SQL differs from that of `old`, in plan order, removed ones last.
 
     `old` is another project folder, a definition file (a whole project, or a former state of one file of this one) or
@@ -136,8 +134,8 @@ def _check_out(folder: Path, revision: str, scratch: Path) -> None:
         if name.endswith(_SUFFIXES) and head.startswith("100"):
             blobs.append((head.split()[2], PurePosixPath(name)))
     content = _git(folder, "cat-file", "--batch", feed="".join(f"{blob}\n" for blob, _ in blobs).encode()) or b""
-    for (_, name), text in zip(blobs, _blobs(content), strict=True):
-        target = scratch / name
+    for (_, path), text in zip(blobs, _blobs(content), strict=True):
+        target = scratch / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(text)
     if not blobs:

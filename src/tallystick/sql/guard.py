@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
-from typing import cast
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
@@ -125,7 +124,7 @@ def query(sql: str, dialect: str, *, allow_functions: Collection[str] = ()) -> e
 
 def fragment(
     sql: str, dialect: str, *, allow_subqueries: bool = False, allow_functions: Collection[str] = ()
-) -> exp.Expression:
+) -> exp.Expr:
     """Parse exactly one condition on a row and return it ready to stand beside AND; raise GuardError otherwise."""
     tree = _scalar(sql, dialect, "condition", allow_subqueries=allow_subqueries, allow_functions=allow_functions)
     for node in _outside_subqueries(tree):
@@ -141,7 +140,7 @@ def fragment(
 
 def expression(
     sql: str, dialect: str, *, allow_subqueries: bool = False, allow_functions: Collection[str] = ()
-) -> exp.Expression:
+) -> exp.Expr:
     """Parse exactly one expression over rows or groups of rows, without an alias; raise GuardError otherwise."""
     return _scalar(sql, dialect, "expression", allow_subqueries=allow_subqueries, allow_functions=allow_functions)
 
@@ -189,7 +188,7 @@ def _top_queries(tree: exp.Expr) -> Iterator[exp.Query]:
 
 def _scalar(
     sql: str, dialect: str, place: str, *, allow_subqueries: bool, allow_functions: Collection[str]
-) -> exp.Expression:
+) -> exp.Expr:
     tokens = _expression_tokens(sql, dialect)
     _refuse_semicolons(tokens)
     if not tokens:
@@ -245,7 +244,7 @@ def _refuse_semicolons(tokens: list[Token]) -> None:
             raise GuardError("a semicolon starts a second statement", hint="give each statement a place of its own")
 
 
-def _parse(sql: str, tokens: list[Token], dialect: str, *, whole_query: bool = False) -> exp.Expression:
+def _parse(sql: str, tokens: list[Token], dialect: str, *, whole_query: bool = False) -> exp.Expr:
     parser = Dialect.get_or_raise(dialect or None).parser()
     try:
         trees = parser.parse(tokens, sql) if whole_query else parser.parse_into(exp.Condition, tokens, sql)
@@ -262,7 +261,7 @@ def _parse(sql: str, tokens: list[Token], dialect: str, *, whole_query: bool = F
     tree = found[0]
     for node in tree.walk():
         node.comments = None
-    return cast("exp.Expression", tree)
+    return tree
 
 
 def _not_understood(error: ParseError, shift: int) -> GuardError:
@@ -377,11 +376,11 @@ def _check_table(table: exp.Table, dialect: str) -> None:
         )
 
 
-def _outside_subqueries(tree: exp.Expression) -> Iterator[exp.Expr]:
+def _outside_subqueries(tree: exp.Expr) -> Iterator[exp.Expr]:
     return tree.walk(prune=lambda node: isinstance(node, exp.Query))
 
 
-def _require_boolean(tree: exp.Expression, dialect: str) -> None:
+def _require_boolean(tree: exp.Expr, dialect: str) -> None:
     inner = tree.unnest()
     found = annotate_types(inner.copy(), dialect=dialect or None).type
     if isinstance(inner, _NEVER_BOOLEAN) or (found is not None and found.this not in _MAYBE_BOOLEAN):
@@ -390,7 +389,7 @@ def _require_boolean(tree: exp.Expression, dialect: str) -> None:
         )
 
 
-def _require_contained(condition: exp.Expression, dialect: str) -> None:
+def _require_contained(condition: exp.Expr, dialect: str) -> None:
     """Prove on the text that comes out that a condition stays one operand of the AND it is put into."""
     text = condition.sql(dialect or None)
     both = exp.And(this=condition.copy(), expression=exp.column("x")).sql(dialect or None)
