@@ -69,6 +69,14 @@ def test_every_data_source_is_byte_equal(repository):
     assert not different
 
 
+def test_ignored_joins_may_lead_nowhere(write):
+    text = "[data_sources.x]\nfrom_expression='x'\n[data_sources.x.joins.y]\n"
+    hub = metric_hub.load(write({"definitions/app.toml": text}))
+    assert "y" not in hub.get_data_source_sql("x", "app", ignore_joins=True)
+    with pytest.raises(CompileError, match="unknown data source 'y'"):
+        hub.get_data_source_sql("x", "app")
+
+
 def test_two_sources_are_joined_as_the_peer_does(build):
     sql = legacy_sql.metrics_sql(metrics_query(build(BASE), ["m2", "m1"], "firefox_desktop", group_by=["c"]))
     assert sql.startswith("(\nWITH d2 AS (\n    SELECT\n        client_id AS client_id,\n")

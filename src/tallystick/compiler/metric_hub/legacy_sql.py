@@ -88,4 +88,5 @@ def _join(outer: SourceQuery, join: JoinedSource, where: str | None, select_fiel
         f"        {outer.name}.{outer.submission_date} =\n        {join.source.name}.{join.source.submission_date}"
     )
     keyword = _JOINS.get(join.relationship, "")
-    return f"{keyword}\n    {inner}\n    ON \n    {on}\n    \n                "
+    opening = f"{keyword}\n    " if keyword else ""
+    return f"{opening}{inner}\n    ON \n    {on}\n    \n                "

@@ -130,7 +130,9 @@ def metric_source(collection: Collection, metric: n.MetricDefinition, platform: 
     return source_query(collection, metric.data_source, platform)
 
 
-def source_query(collection: Collection, name: str, platform: str, path: tuple[str, ...] = ()) -> SourceQuery:
+def source_query(
+    collection: Collection, name: str, platform: str, path: tuple[str, ...] = (), *, ignore_joins: bool = False
+) -> SourceQuery:
     """Resolve a data source and what it joins; a join that leads back to itself is an error (spec §7.1)."""
     definition = collection.data_source(name, platform)
     if definition is None:
@@ -143,7 +145,7 @@ def source_query(collection: Collection, name: str, platform: str, path: tuple[s
         raise CompileError(f"data sources join in a circle: {cycle}", at=place.location if place else None)
     joins = tuple(
         _joined(collection, definition, target, join, platform, (*path, name))
-        for target, join in (definition.joins or {}).items()
+        for target, join in ({} if ignore_joins else definition.joins or {}).items()
     )
     return SourceQuery(
         name=definition.name,

@@ -59,7 +59,7 @@ def render_data_source(
     dataset: str | None = None,
 ) -> str:
     """Return the SQL of a data source (spec metric_hub §7.2)."""
-    source = source_query(collection, name, platform)
+    source = source_query(collection, name, platform, ignore_joins=ignore_joins)
     if collection.mode.is_compat and dialect == BIGQUERY and dataset is None:
         return legacy_sql.source_sql(source, where, select_fields=select_fields, ignore_joins=ignore_joins)
     from tallystick.compiler.metric_hub.tree import source_tree, to_sql

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error
+from tallystick.definitions.diagnostics import Diagnostic, Severity, from_error
 from tallystick.definitions.metric_hub import nouns as n
 from tallystick.definitions.metric_hub import resolved as r
 from tallystick.definitions.metric_hub.collection import Collection
@@ -84,9 +84,7 @@ def _resolve(
     _check_parameters(spec, findings)
     settings = spec.experiment
     experiment = r.ResolvedExperiment(record=record, settings=settings)
-    scope = Scope(
-        collection=collection, spec=spec, platform=record.app_name, experiment=template_values(experiment, findings)
-    )
+    scope = Scope(collection=collection, spec=spec, platform=record.app_name, experiment=template_values(experiment))
     experiment = replace(
         experiment,
         segments=_segments(scope, record, settings, findings),
@@ -164,9 +162,8 @@ def _check_parameters(spec: n.Spec, findings: _Findings) -> None:
             findings.error(DefinitionError(message, at=at, hint="or set distinct_by_branch = true"))
 
 
-def template_values(experiment: r.ResolvedExperiment, findings: _Findings | None = None) -> Mapping[str, object]:
+def template_values(experiment: r.ResolvedExperiment) -> Mapping[str, object]:
     """Return what a template may read from `experiment` (spec §4.2)."""
-    del findings
     record, settings = experiment.record, experiment.settings
     dates = {
         "start_date": experiment.start_date,
@@ -321,8 +318,3 @@ def _notice_ignored_entries(scope: Scope, merging: Merging) -> None:
         for key in sorted(set(entry.places) - used):
             message = f"'{key}' of metric '{name}' is ignored: the entry has no select_expression with data_source"
             merging.notice(Quirk.ENTRY_IGNORED, message, entry.places[key], Severity.WARNING)
-
-
-def unresolved(code: str, message: str, spec: n.Spec) -> Diagnostic:
-    """Build an error about a whole spec."""
-    return diagnose(code, message, spec.place.location if spec.place else None)
