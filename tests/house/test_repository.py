@@ -32,7 +32,7 @@ def test_every_pin_has_a_hash_and_no_origin(lock: Path) -> None:
 
 def test_locks_hold_every_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    declared = {re.split(r"[\[<>=~; ]", spec)[0] for spec in project["project"]["dependencies"]}
+    declared = {re.split(r"[\[<>=~; ]", spec, maxsplit=1)[0] for spec in project["project"]["dependencies"]}
     for lock in LOCKS:
         pinned = set(re.findall(r"^([a-z0-9-]+)==", lock.read_text(encoding="utf-8"), flags=re.MULTILINE))
         assert declared <= pinned

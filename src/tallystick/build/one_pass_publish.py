@@ -22,7 +22,7 @@ from tallystick.sql.calendar import Calendar, floor_date, local_date, start_of_d
 
 CHANGE_POINTS = "change_points"
 DENSE = "dense"
-COUNTED = 100_000
+COUNTED = 1_000_000
 """Up to this many stored rows a build counts the dense rows of each model; beyond it would cost what it saves."""
 
 
