@@ -9,3 +9,7 @@ compile() {
 }
 compile pyproject.toml --group dev -o requirements/dev.txt
 compile pyproject.toml --group build -c requirements/dev.txt -o requirements/run.txt
+# The tools that exports are tested in, each in an environment of its own.
+for tool in sqlmesh dbt; do
+    compile "requirements/exports/$tool.in" -o "requirements/exports/$tool.txt"
+done

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+TOOL_LOCKS = sorted((ROOT / "requirements" / "exports").glob("*.txt"))
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def committed() -> list[str]:
     return done.stdout.split("\n")
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("lock", [*LOCKS, *TOOL_LOCKS], ids=lambda path: path.name)
 def test_every_pin_has_a_hash_and_no_origin(lock: Path) -> None:
     text = lock.read_text(encoding="utf-8")
     pins = re.findall(r"^([a-z0-9-]+)==", text, flags=re.MULTILINE)

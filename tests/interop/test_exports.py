@@ -1,0 +1,132 @@
+"""What exports write, without the tools; test_exports_run.py runs them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tallystick.cli.main import run
+from tallystick.errors import UsageError
+from tallystick.interop import dbt_export, sqlmesh_export
+from tallystick.service.instants import parse_instant
+from tallystick.service.query import select_models
+from tallystick.service.workspace import Workspace, load
+
+SHOP = Path(__file__).parents[1] / "fixtures" / "exports" / "shop"
+TIME_VARIABLES = {"@start_ds", "@end_ds", "@start_ts", "@end_ts", "@execution_ds"}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workspace:
+    shutil.copytree(SHOP, tmp_path / "shop")
+    return load(tmp_path / "shop")
+
+
+def text(folder: Path, model: str) -> str:
+    return next(folder.glob(f"models/*/{model}.sql")).read_text()
+
+
+def export(shop: Workspace, folder: Path, *select: str, tool: str = "sqlmesh", **options: str) -> Path:
+    start = parse_instant("2023-12-20", shop.project)
+    write = sqlmesh_export.export if tool == "sqlmesh" else dbt_export.export
+    report = write(shop.project, select_models(shop.project, select), folder, start=start, **options)
+    assert report.failed == ()
+    return folder
+
+
+def test_sqlmesh_models_have_no_macros_but_the_variables_of_time(shop: Workspace, tmp_path: Path) -> None:
+    folder = export(shop, tmp_path / "out")
+    files = list(folder.glob("models/*/*.sql"))
+    assert len(files) == len(shop.models()) + 2
+    for file in files:
+        query = re.sub(r"'[^']*'", "", file.read_text().split(");\n\n", 1)[1])
+        assert set(re.findall(r"@\w+", query)) <= TIME_VARIABLES, file.name
+        assert "{{" not in file.read_text()
+
+
+def test_a_quarter_is_read_to_both_of_its_ends(shop: Workspace, tmp_path: Path) -> None:
+    sql = text(export(shop, tmp_path / "out", "revenue"), "revenue_to_store_quarterly")
+    assert "orders.ordered_at >= CAST(CAST(DATE_TRUNC('QUARTER', CAST(@start_ds AS DATE)) AS DATE) AS TIMESTAMP)" in sql
+    assert "DATE_TRUNC('QUARTER', CAST(@end_ds AS DATE)) AS DATE) + INTERVAL '3' MONTH" in sql
+    assert "cron '0 0 1 1,4,7,10 *'" in sql
+    assert "lookback 8," in sql
+    assert "start '2023-10-01'" in sql
+
+
+def test_metadata_of_a_model(shop: Workspace, tmp_path: Path) -> None:
+    sql = text(export(shop, tmp_path / "out", "revenue"), "revenue_to_store_weekly")
+    assert "owner 'shop@example.org'" in sql
+    assert "tags ('money', 'team=shop')" in sql
+    assert "It''s net. Per store, weekly.'" in sql
+    assert "grain (bucket, store_id)" in sql
+    assert "not_null(columns := (bucket, store_id))" in sql
+
+
+def test_a_derived_metric_reads_the_tables_of_its_operands_where_they_are_exported(
+    shop: Workspace, tmp_path: Path
+) -> None:
+    whole = text(export(shop, tmp_path / "whole", "revenue", "visitors", "spend"), "spend_to_store_weekly")
+    assert "FROM metrics.revenue_to_store_weekly" in whole
+    alone = text(export(shop, tmp_path / "alone", "spend"), "spend_to_store_weekly")
+    assert "FROM shop.orders" in alone
+
+
+def test_what_a_definition_reads_is_exported_with_it(shop: Workspace, tmp_path: Path) -> None:
+    folder = export(shop, tmp_path / "out", "busy_stores_to_store_weekly", tool="dbt")
+    assert "{{ ref('orders_sql_to_store_weekly') }}" in text(folder, "busy_stores_to_store_weekly")
+    assert "{{ source('shop', 'orders') }}" in text(folder, "orders_sql_to_store_weekly")
+
+
+def test_local_days_are_compared_where_the_zone_is_not_utc(shop: Workspace, tmp_path: Path) -> None:
+    settings = Path(shop.project.root) / "tally.toml"
+    settings.write_text('[project]\ntime_zone = "America/New_York"\n')
+    sql = text(export(load(settings.parent), tmp_path / "out", "revenue"), "revenue_to_all_daily")
+    assert "CAST(CAST(@start_ds AS DATE) - 1 AS TIMESTAMP)" in sql
+    assert "AT TIME ZONE 'America/New_York' AS DATE) >= CAST(@start_ds AS DATE)" in sql
+    assert "cron_tz 'America/New_York'" in sql
+
+
+def test_text_passes_through_jinja(shop: Workspace, tmp_path: Path) -> None:
+    dbt = text(export(shop, tmp_path / "dbt", "median_order", tool="dbt"), "median_order_to_store_monthly")
+    assert "'{% raw %}{{{% endraw %} x }} {% raw %}{%{% endraw %} y %} {% raw %}{#{% endraw %} z #} @end_ds'" in dbt
+    sqlmesh = text(export(shop, tmp_path / "sqlmesh", "median_order"), "median_order_to_store_monthly")
+    assert "orders.note <> ( '{' || '{ x }} {' || '% y %} {' || '# z #} @end_ds' )" in " ".join(sqlmesh.split())
+
+
+def test_without_a_first_day_a_model_is_reported_and_the_others_written(shop: Workspace, tmp_path: Path) -> None:
+    report = sqlmesh_export.export(shop.project, shop.models("revenue"), tmp_path / "out")
+    assert report.models == ("revenue_to_all_over_all_time", "revenue_to_store_over_all_time")
+    assert "has no first day" in str(report.failed[0].error)
+    with pytest.raises(UsageError, match="no model to export"):
+        sqlmesh_export.export(shop.project, shop.models("median_order"), tmp_path / "none")
+
+
+def test_no_secret_is_written(shop: Workspace, tmp_path: Path) -> None:
+    settings = Path(shop.project.root) / "tally.toml"
+    settings.write_text('[warehouse]\nengine = "postgres"\nhost = "db.example.org"\npassword = "hunter2"\n')
+    project = load(settings.parent)
+    for tool in ("sqlmesh", "dbt"):
+        folder = export(project, tmp_path / tool, "revenue_to_store_weekly", tool=tool)
+        written = "".join(file.read_text() for file in folder.rglob("*") if file.is_file())
+        assert "hunter2" not in written
+        assert "env_var('TALLY_PASSWORD')" in written
+
+
+def test_the_command(shop: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--project", shop.project.root, "--start", "2023-12-20", "--schema", "out"]
+    assert run(["export", "sqlmesh", str(tmp_path / "out"), *arguments, "-s", "revenue_to_all_daily"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        str(tmp_path / "out" / name)
+        for name in ("README.md", "config.yaml", "external_models.yaml", "models/revenue/revenue_to_all_daily.sql")
+    ]
+    assert printed.err.startswith("1 model in ")
+    assert "name out.revenue_to_all_daily" in text(tmp_path / "out", "revenue_to_all_daily")
+
+
+def test_the_command_tells_what_failed(shop: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "dbt", str(tmp_path / "out"), "--project", shop.project.root, "-s", "revenue"]) == 1
+    assert "error: revenue_to_all_daily: 'revenue_to_all_daily' has no first day" in capsys.readouterr().err
