@@ -51,7 +51,7 @@ def test_late_rows_within_the_lookback_are_seen(shop, opened, contents, run):
         workspace.build()
     run(
         shop,
-        "INSERT INTO shop.orders VALUES (TIMESTAMP '2024-02-27 12:00', 's0', 1000, 5), (TIMESTAMP '2024-02-28 12:00', 's3', 7, 1)",
+        "INSERT INTO shop.orders VALUES (TIMESTAMP '2024-02-26 00:00', 's0', 1000, 5), (TIMESTAMP '2024-02-27 12:00', 's1', 1001, 5), (TIMESTAMP '2024-02-28 12:00', 's3', 7, 1)",
     )
     with opened(shop, "2024-03-01") as workspace:
         workspace.build()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 import duckdb
@@ -206,4 +207,9 @@ def _translate(error: duckdb.Error, path: Path | None) -> EngineError:
 
 def _suggestion(text: str) -> str | None:
     found = re.search(r"(?:Did you mean|Candidate bindings:) *(.+)", text)
-    return f"did you mean {found[1].strip().rstrip('?')}?" if found else None
+    if found is None:
+        return None
+    asked = re.search(r'(?:with name|column) "?(\w+)"?', text)
+    if asked and not get_close_matches(asked[1], re.findall(r"\w+", found[1]), n=1):
+        return None
+    return f"did you mean {found[1].strip().rstrip('?')}?"
