@@ -295,8 +295,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as work:
         for row in benchmark(Path(work), rounds=options.rounds, sqlmesh=options.sqlmesh):
             missed |= row.ok is False
-            print(json.dumps(asdict(row)), flush=True)
-    print(json.dumps({"python": platform.python_version(), "machine": platform.machine()}), file=sys.stderr)
+            sys.stdout.write(json.dumps(asdict(row)) + "\n")
+            sys.stdout.flush()
+    sys.stderr.write(f"Python {platform.python_version()}, {platform.machine()}\n")
     return 1 if missed else 0
 
 

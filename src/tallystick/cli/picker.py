@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -70,13 +71,9 @@ def press(picker: Picker, key: Key | str) -> Picker:  # noqa: PLR0911 - one key,
         return replace(picker, typed=picker.typed + added, cursor=0) if added else picker
     if key in _MOVES:
         return _moved(picker, key)
+    if key in _DELETES:
+        return replace(picker, typed=_DELETES[key](picker.typed), cursor=0)
     match key:
-        case Key.BACKSPACE:
-            return replace(picker, typed=picker.typed[:-1], cursor=0)
-        case Key.WORD:
-            return replace(picker, typed=picker.typed.rstrip().rpartition(" ")[0], cursor=0)
-        case Key.CLEAR:
-            return replace(picker, typed="", cursor=0)
         case Key.ENTER if picker.choice is not None:
             return replace(picker, outcome=Outcome.CHOSEN)
         case Key.LEAVE:
@@ -84,6 +81,11 @@ def press(picker: Picker, key: Key | str) -> Picker:  # noqa: PLR0911 - one key,
     return picker
 
 
+_DELETES: dict[Key, Callable[[str], str]] = {
+    Key.BACKSPACE: lambda typed: typed[:-1],
+    Key.WORD: lambda typed: typed.rstrip().rpartition(" ")[0],
+    Key.CLEAR: lambda _: "",
+}
 _MOVES = frozenset({Key.UP, Key.DOWN, Key.PAGE_UP, Key.PAGE_DOWN, Key.HOME, Key.END})
 
 

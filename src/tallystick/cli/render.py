@@ -36,47 +36,54 @@ if TYPE_CHECKING:
 COLUMNS = ("model", "metric", "entity", "view", "dialect", "sql")
 LEFT = 130
 
+MetricArgument = Annotated[
+    str | None, typer.Argument(metavar="[METRIC]", help="Name of a metric, or of one of its models.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="MODEL", help="A model by its full name, see tally models.")
+]
+EveryOption = Annotated[
+    bool, typer.Option("--all", "-a", help="Every model of METRIC, or of the project where none is named.")
+]
+DialectOption = Annotated[
+    str | None, typer.Option("--dialect", "-d", metavar="DIALECT", help="SQL dialect; by default the warehouse's own.")
+]
+FullOption = Annotated[
+    bool, typer.Option("--full", help="With dates and macros filled in, ready to run, instead of placeholders.")
+]
+DiffOption = Annotated[
+    str | None,
+    typer.Option(
+        "--diff",
+        metavar="OLD",
+        help="Show what has changed since OLD: a project folder, a definition file or a git revision. "
+        "Ends with status 1 if anything has.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Write one file per model here.", show_default=False),
+]
+
 app = new_app()
 
 
 @app.command()
 def render(
-    metric: Annotated[
-        str | None, typer.Argument(metavar="[METRIC]", help="Name of a metric, or of one of its models.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="MODEL", help="A model by its full name, see tally models.")
-    ] = None,
+    metric: MetricArgument = None,
+    model: ModelOption = None,
     entity: EntityOption = None,
     grain: GrainOption = None,
     window: WindowOption = None,
     all_time: AllTimeOption = False,
     by: ByOption = None,
-    every: Annotated[
-        bool, typer.Option("--all", "-a", help="Every model of METRIC, or of the project where none is named.")
-    ] = False,
-    dialect: Annotated[
-        str | None,
-        typer.Option("--dialect", "-d", metavar="DIALECT", help="SQL dialect; by default the warehouse's own."),
-    ] = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="With dates and macros filled in, ready to run, instead of placeholders.")
-    ] = False,
+    every: EveryOption = False,
+    dialect: DialectOption = None,
+    full: FullOption = False,
     start: StartOption = None,
     end: EndOption = None,
-    diff: Annotated[
-        str | None,
-        typer.Option(
-            "--diff",
-            metavar="OLD",
-            help="Show what has changed since OLD: a project folder, a definition file or a git revision. "
-            "Ends with status 1 if anything has.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write one file per model here.", show_default=False),
-    ] = None,
+    diff: DiffOption = None,
+    output: OutputOption = None,
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,
 ) -> int:
@@ -109,6 +116,16 @@ def render(
     if _is_terminal() and form is Format.TABLE and output is None and not every:
         return _on_terminal(folder, request)
     return _plain(folder, request, output, form)
+
+
+def write_sql(sql: str) -> None:
+    """Write SQL to stdout, coloured on a terminal, and otherwise exactly as it is."""
+    if not sys.stdout.isatty():
+        write_line(sql)
+        return
+    from tallystick.cli.sql_text import sql_text, write_text
+
+    write_text(sql_text(sql, ()))
 
 
 def _is_terminal() -> bool:

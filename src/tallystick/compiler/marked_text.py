@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
@@ -74,11 +73,12 @@ def _flipped(tree: exp.Expr, dialect: str) -> str:
 
 
 def _fallback(kind: type[exp.Expr]) -> _Writer | None:
-    return (
-        (lambda self, node: str(self.function_fallback_sql(cast(exp.Func, node))))
-        if issubclass(kind, exp.Func)
-        else None
-    )
+    return _function if issubclass(kind, exp.Func) else None
+
+
+def _function(generator: Generator, node: exp.Expr) -> str:
+    assert isinstance(node, exp.Func)  # noqa: S101 - chosen by class
+    return str(generator.function_fallback_sql(node))
 
 
 def _ranges(text: str, flipped: str) -> tuple[Range, ...]:

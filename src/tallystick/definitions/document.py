@@ -105,6 +105,10 @@ class FileOrigin(Origin):
         steps = [int(step) if step.isdigit() else step for step in path.split(".")] if path else []
         return self.document.at((*self.path, *steps))
 
+    def below(self, path: str) -> Origin:
+        """Return the origin of something that is mentioned in a field and written nowhere else."""
+        return FileOrigin(self.document, (*self.path, *path.split(".")))
+
     def inside(self, path: str, line: int, column: int) -> Location:
         """Return the place of a line and column within the text of a field."""
         steps = [int(step) if step.isdigit() else step for step in path.split(".")]

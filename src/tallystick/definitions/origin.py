@@ -24,6 +24,10 @@ class Origin:
             path = path.rpartition(".")[0]
         return self.location
 
+    def below(self, path: str) -> Origin:
+        """Return the origin of something that is mentioned in a field and written nowhere else."""
+        return Origin(self.of(path))
+
     def inside(self, path: str, line: int, column: int) -> Location:  # noqa: ARG002 - files that keep text know more
         """Return the place of a line and column (from 1) within the text of a field, as closely as it is known."""
         return self.of(path)

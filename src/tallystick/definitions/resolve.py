@@ -18,7 +18,7 @@ from tallystick.definitions.entity import ALL, Entity
 from tallystick.definitions.fragment import check_condition, check_expression, check_query
 from tallystick.definitions.graph import ARROW, cycles
 from tallystick.definitions.metric import SqlQuery
-from tallystick.definitions.origin import Origin, place_of
+from tallystick.definitions.origin import place_of
 from tallystick.definitions.project import Project, Settings
 from tallystick.definitions.read_entity import default_key
 from tallystick.definitions.remarks import find_remarks
@@ -104,7 +104,7 @@ def _resolve_entities(drafts: Drafts) -> None:
     declared = {*drafts.entities, *drafts.broken.get("entity", ())}
     for name, origin, path in mentioned:
         if name not in declared:
-            drafts.entities.setdefault(name, Entity(name=name, key=default_key(name), origin=Origin(origin.of(path))))
+            drafts.entities.setdefault(name, Entity(name=name, key=default_key(name), origin=origin.below(path)))
             meant = misspelled(name, declared)
             if meant:
                 message = f"entity '{name}' is defined nowhere and taken as a new one"

@@ -134,8 +134,8 @@ def _check_out(folder: Path, revision: str, scratch: Path) -> None:
         if name.endswith(_SUFFIXES) and head.startswith("100"):
             blobs.append((head.split()[2], PurePosixPath(name)))
     content = _git(folder, "cat-file", "--batch", feed="".join(f"{blob}\n" for blob, _ in blobs).encode()) or b""
-    for (_, path), text in zip(blobs, _blobs(content), strict=True):
-        target = scratch / path
+    for (_, place), text in zip(blobs, _blobs(content), strict=True):
+        target = scratch / place
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(text)
     if not blobs:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
@@ -20,6 +21,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from tallystick.errors import GuardError, Location
 from tallystick.sql.guard_functions import FUNCTION_NODES, NODES, named_functions
+from tallystick.sql.positions import without_positions
 
 MAX_QUERY_LENGTH = 200_000
 MAX_EXPRESSION_LENGTH = 32_768
@@ -195,7 +197,7 @@ def _scalar(
         raise GuardError(f"the {place} is empty")
     if tokens[0].token_type in (TokenType.SELECT, TokenType.WITH):
         raise GuardError(f"a query cannot stand for {_article(place)}", hint="make it a source of its own")
-    tree = _parse(sql, tokens, dialect)
+    tree = without_positions(_parse(sql, tokens, dialect))
     if isinstance(tree, (exp.Star, exp.Tuple, exp.Alias, exp.Aliases)):
         raise GuardError(f"{tree.sql(dialect or None)} is not one {place}")
     if not allow_subqueries and (inner := tree.find(exp.Query)):
@@ -205,6 +207,12 @@ def _scalar(
         )
     _check(tree, dialect, allow_functions)
     return tree
+
+
+@lru_cache(maxsize=64)
+def _dialect(name: str) -> Dialect:
+    """Return a dialect, made once: making one takes longer than reading a short condition with it."""
+    return Dialect.get_or_raise(name or None)
 
 
 def _article(word: str) -> str:
@@ -217,7 +225,7 @@ def _tokens(sql: str, dialect: str, limit: int) -> list[Token]:
     if "\0" in sql:
         raise GuardError("the text holds a zero byte")
     try:
-        tokens: list[Token] = Dialect.get_or_raise(dialect or None).tokenize(sql)
+        tokens: list[Token] = _dialect(dialect).tokenize(sql)
     except SqlglotError as error:
         raise GuardError(f"this is not complete SQL: {_first_line(error)}", hint=_OPEN_HINT) from None
     except ValueError as error:
@@ -245,7 +253,7 @@ def _refuse_semicolons(tokens: list[Token]) -> None:
 
 
 def _parse(sql: str, tokens: list[Token], dialect: str, *, whole_query: bool = False) -> exp.Expr:
-    parser = Dialect.get_or_raise(dialect or None).parser()
+    parser = _dialect(dialect).parser()
     try:
         trees = parser.parse(tokens, sql) if whole_query else parser.parse_into(exp.Condition, tokens, sql)
     except ParseError as error:
@@ -382,7 +390,7 @@ def _outside_subqueries(tree: exp.Expr) -> Iterator[exp.Expr]:
 
 def _require_boolean(tree: exp.Expr, dialect: str) -> None:
     inner = tree.unnest()
-    found = annotate_types(inner.copy(), dialect=dialect or None).type
+    found = annotate_types(inner.copy(), dialect=_dialect(dialect)).type
     if isinstance(inner, _NEVER_BOOLEAN) or (found is not None and found.this not in _MAYBE_BOOLEAN):
         raise GuardError(
             f"{_shorten(tree.sql(dialect or None))} is not a condition", hint="compare it with something, as in a = 1"
@@ -391,10 +399,10 @@ def _require_boolean(tree: exp.Expr, dialect: str) -> None:
 
 def _require_contained(condition: exp.Expr, dialect: str) -> None:
     """Prove on the text that comes out that a condition stays one operand of the AND it is put into."""
-    text = condition.sql(dialect or None)
-    both = exp.And(this=condition.copy(), expression=exp.column("x")).sql(dialect or None)
+    text = condition.sql(_dialect(dialect))
+    both = exp.And(this=condition.copy(), expression=exp.column("x")).sql(_dialect(dialect), copy=False)
     again = _parse(both, _expression_tokens(both, dialect), dialect)
-    if type(again) is not exp.And or again.this.sql(dialect or None) != text:
+    if type(again) is not exp.And or again.this.sql(_dialect(dialect), copy=False) != text:
         raise GuardError(f"{_shorten(text)} does not read the same beside another condition", hint="add parentheses")
 
 
