@@ -29,11 +29,11 @@ from one_pass_world import (
 from tallystick.build.build import build
 from tallystick.build.relations import kind
 from tallystick.compiler.plan import plan
-from tallystick.definitions.metric import Aggregate, Views
+from tallystick.definitions.metric import Aggregate, Metric, Views
 from tallystick.definitions.project import Warehouse
 from tallystick.engines.duckdb import DuckDBEngine
 from tallystick.sql.calendar import Calendar
-from tallystick.sql.grain import Window
+from tallystick.sql.grain import Grain, Window
 
 RUNS = settings(
     max_examples=int(os.environ.get("ONE_PASS_EXAMPLES", "8")),
@@ -203,3 +203,21 @@ def _row(day: int, user: int) -> dict[str, object]:
     names = ["artifact_id", "name", "country", "kind"]
     numbers = {"x": 1, "price": 1, "weight": 1.0, "user_id": user}
     return {"time": (BEGIN + timedelta(days=day)).replace(tzinfo=None), **dict.fromkeys(names, "a"), **numbers}
+
+
+@pytest.mark.parametrize("restated", [True, False])
+def test_a_restatement_reaches_families_and_models_built_directly(engine, restated):
+    views = Views(entities=("artifact",), grains=(Grain.DAY, Grain.MONTH), rolling=(Window(7),), all_time=True)
+    found = project(["users", "total"], Calendar(), views, lookback=0)
+    middle = Metric(name="middle", views=views, definition=Aggregate(source="events", expr="median(x)"))
+    found = replace(found, metrics={**found.metrics, "middle": middle})
+    early = [_row(3, 1), _row(30, 1)]
+    fill(engine, World(early, [], []))
+    assert not build(engine, found, plan(found), end=END, now=NOW).failed
+    fill(engine, World([*early, {**_row(5, 2), "x": 40}], [], []))
+    since = BEGIN + timedelta(days=5) if restated else None
+    assert not build(engine, found, plan(found), end=END, now=NOW, since=since).failed
+    days = engine.run("SELECT bucket, value FROM tally.middle_to_artifact_daily ORDER BY 1").to_pylist()
+    assert len(days) == 2 + restated
+    if restated:
+        assert_as_direct(engine, found)

@@ -24,6 +24,8 @@ from tallystick.compiler.order import in_order
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.errors import EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
+from tallystick.sql.calendar import floor
+from tallystick.sql.grain import Grain
 
 FAMILY_DIALECT = "duckdb"
 
@@ -40,17 +42,21 @@ def build(
     *,
     end: datetime,
     now: datetime,
+    since: datetime | None = None,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Build models up to `end`; a model that fails is reported and leaves the others alone.
 
+    `since` restates: rows from then on are read again, however old, and all that follows from them.
     Raise StorageFullError, WarehouseLockedError or EngineBrokenError: nothing that follows could succeed either.
     """
     started = perf_counter()
     state.prepare(engine)
     drop_leftovers(engine)
     ordered = in_order(models, project)
-    run = _Run(engine, project, state.read(engine), end, now, frozenset(model.name for model in ordered), progress)
+    run = _Run(
+        engine, project, state.read(engine), end, now, frozenset(model.name for model in ordered), progress, since
+    )
     groups, rest = families(project, ordered) if engine.dialect == FAMILY_DIALECT else ((), ordered)
     for family in groups:
         _build_family(run, family)
@@ -79,6 +85,7 @@ class _Run:
     now: datetime
     asked: frozenset[str]
     progress: Progress | None
+    since: datetime | None = None
     done: list[BuiltModel] = field(default_factory=list)
     current: set[str] = field(default_factory=set)
 
@@ -100,7 +107,9 @@ class _Run:
 
 def _build_family(run: _Run, family: Family) -> None:
     """Build a family at once; where that fails, its metrics one by one to find those that can be built."""
-    outcome, seconds = _attempt(lambda: build_family(run.engine, run.project, family, end=run.end, now=run.now))
+    outcome, seconds = _attempt(
+        lambda: build_family(run.engine, run.project, family, end=run.end, now=run.now, since=run.since)
+    )
     if isinstance(outcome, TallystickError):
         if len(family.members) > 1:
             for member in family.members:
@@ -127,6 +136,8 @@ def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
     project, old = run.project, run.states.get(model.name)
     target = Target(model, definition_hash(model, project), project.settings.start, run.end, run.current)
     since = direct.refresh_from(model, min(old.covered_end, run.end), project) if old else None
+    if since is not None and run.since is not None:
+        since = min(since, floor(run.since, model.time.grain or Grain.DAY, direct.calendar(project)))
     if old is None or since is None or old.definition_hash != target.definition_hash or old.storage != direct.DENSE:
         return direct.create(run.engine, project, target, run.now)
     return direct.refresh(run.engine, project, target, old, since, run.now)

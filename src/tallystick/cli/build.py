@@ -30,6 +30,10 @@ def build(
     ] = None,
     start: StartOption = None,
     end: EndOption = None,
+    restate: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="START END", help="Read a range of the past again that has changed.", show_default=False),
+    ] = None,
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
@@ -39,7 +43,7 @@ def build(
     others are built all the same.
     """
     with opened(project) as workspace, progress_bar() as progress:
-        report = workspace.build(select=tuple(select or ()), start=start, end=end, progress=progress)
+        report = workspace.build(select=tuple(select or ()), start=start, end=end, restate=restate, progress=progress)
     rows = [{"name": m.name, "action": m.action, "rows": m.rows, "seconds": round(m.seconds, 3)} for m in report.models]
     counted = form is not Format.TABLE or any(m.rows is not None for m in report.models)
     write_rows(rows, ("name", "action", *(["rows"] if counted else []), "seconds"), form)

@@ -191,3 +191,15 @@ def bucket_end(bucket: date | datetime, project: Project, model: Model) -> datet
 def find(project: Project, name: str) -> Model:
     """Return a model by its name."""
     return find_model(project, name)
+
+
+def restated_from(
+    project: Project, restate: tuple[str | date | datetime, str | date | datetime] | None
+) -> datetime | None:
+    """Return the instant from which rows are read again; raise UsageError where a range ends before it starts."""
+    if restate is None:
+        return None
+    start, end = (parse_instant(bound, project) for bound in restate)
+    if end < start:
+        raise UsageError(f"a range cannot end before it starts: {restate[0]} … {restate[1]}", hint="swap the two")
+    return start

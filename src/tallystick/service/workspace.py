@@ -129,15 +129,21 @@ class Workspace:
         *,
         start: Instant | None = None,
         end: Instant | None = None,
+        restate: tuple[Instant, Instant] | None = None,
         progress: Progress | None = None,
     ) -> BuildReport:
-        """Materialise models in the warehouse: what is new plus the lookback. `select` names metrics or models."""
+        """Materialise models in the warehouse: what is new plus the lookback. `select` names metrics or models.
+
+        `restate` is a range whose rows have changed since: it is read again, and everything that follows from it.
+        Raise UsageError where its end lies before its start.
+        """
         from tallystick.build.build import build
 
         models = query.select_models(self.project, select)
         stop = min(parse_instant(end, self.project), self.as_of) if end is not None else self.as_of
         project = query.starting_at(self.project, start)
-        return build(self._write(), project, models, end=stop, now=self._clock(), progress=progress)
+        since = query.restated_from(self.project, restate)
+        return build(self._write(), project, models, end=stop, now=self._clock(), since=since, progress=progress)
 
     def close(self) -> None:
         """Close the connection to the warehouse, if one was made."""
