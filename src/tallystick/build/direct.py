@@ -112,7 +112,8 @@ def _from_built(engine: Engine, project: Project, model: Model, span: Span, buil
 
 
 def _from_bucket(model: Model, since: datetime, project: Project, dialect: str) -> exp.Expr:
-    """Return the predicate over buckets that start at `since` or later."""
+    """Return the predicate over the buckets that hold `since` or come later."""
+    since = floor(since, model.time.grain or Grain.DAY, calendar(project))
     if model.time.grain is not None and model.time.grain.is_sub_day:
         bound = literal_instant(since, is_date=False, dialect=dialect)
     else:
