@@ -17,7 +17,7 @@ from bench.process import Timings
 from bench.result import Result, at_most
 from tallystick.compiler.plan import plan
 from tallystick.engines.duckdb import DuckDBEngine
-from tallystick.service.reading import read_model
+from tallystick.service.reading import Reader
 
 
 def append(
@@ -65,6 +65,7 @@ def reads(folder: Path, say: Say, *, rows: int, rounds: int) -> list[Result]:
     project = models.project("devs")
     model = next(m for m in plan(project) if m.name == "devs_to_artifact_over_180_day_window")
     engine = DuckDBEngine(work)
+    reader = Reader(engine, project)
     try:
         engine.execute(f'CREATE TABLE main.dense AS SELECT * FROM tally."{model.name}" ORDER BY artifact_id, bucket')
         engine.execute("CHECKPOINT")
@@ -78,11 +79,11 @@ def reads(folder: Path, say: Say, *, rows: int, rounds: int) -> list[Result]:
         one = ids[0]
         pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
             "one series": (
-                lambda: read_model(engine, project, model, ids=[one]),
+                lambda: reader.read(model, ids=[one]),
                 lambda: engine.run(f"SELECT * FROM main.dense WHERE artifact_id = {one} ORDER BY bucket"),
             ),
             "latest day": (
-                lambda: read_model(engine, project, model, first=day, last=day),
+                lambda: reader.read(model, first=day, last=day),
                 lambda: engine.run(f"SELECT * FROM main.dense WHERE bucket = DATE '{LAST}' ORDER BY bucket"),
             ),
             "full scan": (

@@ -221,3 +221,15 @@ def test_a_restatement_reaches_families_and_models_built_directly(engine, restat
     assert len(days) == 2 + restated
     if restated:
         assert_as_direct(engine, found)
+
+
+def test_an_entity_asked_of_one_metric_does_not_mix_up_those_of_another(engine):
+    rows = [{**_row(day, 1), "artifact_id": name} for day, name in [(1, "c"), (2, "b"), (3, "a")]]
+    fill(engine, World(rows, [("a", "p"), ("b", "p")], []))
+    small = Views(entities=("artifact",), rolling=(Window(7),))
+    found = project(["users", "total"], Calendar(), small)
+    build_all(engine, found, BEGIN + timedelta(days=5))
+    larger = replace(found.metrics["total"], views=Views(entities=("artifact", "project"), rolling=(Window(7),)))
+    found = replace(found, metrics={**found.metrics, "total": larger})
+    build_all(engine, found, BEGIN + timedelta(days=6))
+    assert_as_direct(engine, found, BEGIN + timedelta(days=6))

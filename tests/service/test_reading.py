@@ -13,7 +13,7 @@ from tallystick.compiler.plan import plan
 from tallystick.definitions.metric import Views
 from tallystick.engines.duckdb import DuckDBEngine
 from tallystick.errors import MissingTableError
-from tallystick.service.reading import model_query, read_model
+from tallystick.service.reading import Reader
 from tallystick.sql.calendar import Calendar
 from tallystick.sql.grain import Window
 
@@ -45,7 +45,7 @@ def test_a_range_holds_the_rows_of_the_view_in_that_range(engine, world, views, 
     for model in plan(found):
         rows = engine.run(f'SELECT * FROM tally."{model.name}"').to_pylist()
         expected = [row for row in rows if _within(row, first, last, ids if model.has_entity else ())]
-        got = read_model(engine, found, model, first=first, last=last, ids=ids).to_pylist()
+        got = Reader(engine, found).read(model, first=first, last=last, ids=ids).to_pylist()
         assert sorted(got, key=str) == sorted(expected, key=str), model.name
         assert [row["bucket"] for row in got] == sorted(row["bucket"] for row in got)
 
@@ -62,7 +62,7 @@ def _within(row: dict, first: date | None, last: date | None, ids: tuple[str, ..
 def test_a_model_that_was_never_built_is_missing(engine):
     found = project(["users"], Calendar(), _views())
     with pytest.raises(MissingTableError):
-        read_model(engine, found, plan(found)[0])
+        Reader(engine, found).read(plan(found)[0])
 
 
 def test_the_latest_day_is_looked_up_not_expanded(engine):
@@ -70,7 +70,9 @@ def test_the_latest_day_is_looked_up_not_expanded(engine):
     fill(engine, World([], [], []))
     build_all(engine, found)
     day = BEGIN.date() + timedelta(days=40)
-    assert f"c.nxt > {(day - date(1970, 1, 1)).days}" in model_query(engine, found, plan(found)[0], first=day, last=day)
+    assert f"c.nxt > {(day - date(1970, 1, 1)).days}" in Reader(engine, found).query(
+        plan(found)[0], first=day, last=day
+    )
 
 
 def _views() -> Views:

@@ -211,6 +211,9 @@ def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float]) 
 
 def reread_from(job: Job, member: Member, stored: Stored, since: datetime | None) -> int | None:
     """Return the first day that must be read again, None where the metric has to be built anew."""
+    if stored.family != job.family.prefix:
+        # Its entities were numbered in dictionaries of another family.
+        return None
     if job.end < stored.end or stored.models != tuple(sorted(model.name for model in member.models)):
         return None
     if since is None:

@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from tallystick.build import one_pass_state
 from tallystick.build.one_pass_publish import Publication
+from tallystick.compiler.aggregate_model import BUCKET
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.days import number
 from tallystick.compiler.one_pass.family import families
@@ -26,53 +27,57 @@ from tallystick.engines.adapter import Engine
 from tallystick.sql.calendar import Calendar, local_date
 
 
-def read_model(
-    engine: Engine,
-    project: Project,
-    model: Model,
-    *,
-    first: date | None = None,
-    last: date | None = None,
-    ids: Sequence[str | int] = (),
-    limit: int | None = None,
-) -> pa.Table:
-    """Return rows of a built model, oldest bucket first: buckets `first` to `last` (inclusive), some entities or all.
+class Reader:
+    """Reads built models of one project; how each is stored is looked up once, so make a new one after a build."""
 
-    Raise MissingTableError where the model was never built.
-    """
-    return engine.run(model_query(engine, project, model, first=first, last=last, ids=ids, limit=limit))
+    def __init__(self, engine: Engine, project: Project) -> None:
+        self.engine = engine
+        self.project = project
+        self._targets: dict[Model, Publication | None] = {}
 
+    def read(
+        self,
+        model: Model,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+        ids: Sequence[str | int] = (),
+        limit: int | None = None,
+    ) -> pa.Table:
+        """Return rows of a model, oldest bucket first: buckets `first` to `last` (inclusive), some entities or all.
 
-def model_query(
-    engine: Engine,
-    project: Project,
-    model: Model,
-    *,
-    first: date | None = None,
-    last: date | None = None,
-    ids: Sequence[str | int] = (),
-    limit: int | None = None,
-) -> str:
-    """Return the query that reads rows of a built model; see `read_model`."""
-    schema = Schema(engine.schema)
-    target = publication(engine, project, model)
-    query = exp.select("*")
-    if target is not None and not model.time.is_all_time:
-        reach = _reach(project, target, first, last)
-        text = model_view(model, target.family, target.member, target.stored.layout, project, schema, reach)
-        query = query.from_(f"({text}) AS model", dialect=engine.dialect)
-    else:
-        query = query.from_(exp.to_table(schema.table(model.name), dialect=engine.dialect), copy=False)
-        bucket = exp.column("bucket")
-        bounds = [(exp.GTE, first), (exp.LTE, last)]
-        for test, day in bounds:
-            if day is not None:
-                query = query.where(test(this=bucket.copy(), expression=_literal(day)), copy=False)
-    if ids and model.has_entity:
-        key = exp.column(project.entities[model.entity].key, quoted=True)
-        query = query.where(key.isin(*ids), copy=False)
-    query = query.order_by("1", copy=False)
-    return (query.limit(limit, copy=False) if limit is not None else query).sql(engine.dialect)
+        Raise MissingTableError where the model was never built.
+        """
+        return self.engine.run(self.query(model, first=first, last=last, ids=ids, limit=limit))
+
+    def query(
+        self,
+        model: Model,
+        *,
+        first: date | None = None,
+        last: date | None = None,
+        ids: Sequence[str | int] = (),
+        limit: int | None = None,
+    ) -> str:
+        """Return the query behind `read`."""
+        if model not in self._targets:
+            self._targets[model] = publication(self.engine, self.project, model)
+        target, schema = self._targets[model], Schema(self.engine.schema)
+        where: list[str] = []
+        if target is not None and not model.time.is_all_time:
+            reach = _reach(self.project, target, first, last)
+            layout = target.stored.layout
+            rows = model_view(model, target.family, target.member, layout, self.project, schema, reach)
+        else:
+            rows = f"SELECT * FROM {schema.table(model.name)}"
+            bounds = ((">=", first), ("<=", last))
+            where += [f"{BUCKET} {test} DATE '{day.isoformat()}'" for test, day in bounds if day is not None]
+        if ids and model.has_entity:
+            key = exp.column(self.project.entities[model.entity].key, quoted=True)
+            where.append(key.isin(*ids).sql(self.engine.dialect))
+        condition = f" WHERE {' AND '.join(where)}" if where else ""
+        bound = f" LIMIT {limit}" if limit is not None else ""
+        return f"SELECT * FROM ({rows}) AS model{condition} ORDER BY {BUCKET}{bound}"
 
 
 def publication(engine: Engine, project: Project, model: Model) -> Publication | None:
@@ -94,7 +99,3 @@ def _reach(project: Project, target: Publication, first: date | None, last: date
     end = target.stored.last if last is None else min(number(last), target.stored.last)
     begin = None if start is None else number(local_date(start, calendar))
     return Reach(None if first is None else number(first), end, begin)
-
-
-def _literal(day: date) -> exp.Expr:
-    return exp.cast(exp.Literal.string(day.isoformat()), "date")
