@@ -62,7 +62,7 @@ class Picker:
         return first, matches[first : first + self.page]
 
 
-def press(picker: Picker, key: Key | str) -> Picker:  # noqa: PLR0911 - one key, one line
+def press(picker: Picker, key: Key | str) -> Picker:
     """Return what a picker becomes when a key is pressed; a text is typed as it is."""
     if picker.outcome is not Outcome.OPEN:
         return picker
