@@ -7,9 +7,11 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 
+from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.extent import first_row
 from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model
+from tallystick.compiler.order import parts
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.sql.calendar import Calendar, start_of_day
@@ -24,6 +26,10 @@ def first_instant(run: Callable[[str], pa.Table], project: Project, model: Model
             value = run(first_row(source, project, dialect).sql(dialect)).column("first")[0].as_py()
             if value is not None:
                 found.append(_instant(value, source, project))
+    # A definition that reads nothing but other models begins where they begin.
+    for part in () if found else parts(model, project, definition_context(project)):
+        first = first_instant(run, project, part, dialect)
+        found += [first] if first is not None else []
     return min(found, default=None)
 
 
