@@ -52,6 +52,9 @@ STATISTICS: dict[str, Callable[[list[Row]], Any]] = {
     "count(distinct user_id) filter (where x > 2)": lambda rows: len(
         {row["user_id"] for row in rows if row["user_id"] is not None and row["x"] is not None and row["x"] > 2}
     ),
+    "count(distinct user_id, x)": lambda rows: len(
+        {(row["user_id"], row["x"]) for row in rows if row["user_id"] is not None and row["x"] is not None}
+    ),
     "median(x)": lambda rows: _or_none(median, values(rows, "x")),
     "last(x)": _last,
 }

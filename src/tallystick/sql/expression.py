@@ -308,10 +308,16 @@ def _count(name: str, call: exp.Expr, condition: exp.Expr | None) -> Measure | N
     if not isinstance(call.this, exp.Distinct):
         return _additive(name, call, condition, Merge.SUM)
     keys = call.this.expressions
-    key = keys[0].copy() if len(keys) == 1 else exp.Tuple(expressions=[key.copy() for key in keys])
+    key = keys[0].copy() if len(keys) == 1 else _whole_key(keys)
     if condition is not None:
         key = exp.Case().when(condition.copy(), key)
     return Measure(name, MeasureClass.DISTINCT, _filtered(call.copy(), condition), key=key, is_count=True)
+
+
+def _whole_key(keys: list[exp.Expr]) -> exp.Expr:
+    """Return several columns as one key that is NULL where any of them is, as COUNT(DISTINCT a, b) counts."""
+    missing = exp.or_(*(exp.Is(this=key.copy(), expression=exp.null()) for key in keys))
+    return exp.Case().when(missing, exp.null()).else_(exp.Tuple(expressions=[key.copy() for key in keys]))
 
 
 def _any_value(name: str, call: exp.Expr, condition: exp.Expr | None) -> Measure | None:
