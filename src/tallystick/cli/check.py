@@ -11,7 +11,7 @@ import typer
 
 from tallystick.cli.options import FormatOption, new_app
 from tallystick.cli.output import Format, note, write_line, write_rows
-from tallystick.cli.project import find_root
+from tallystick.cli.project import find_root, is_clone
 from tallystick.definitions.diagnostics import Diagnostic, Severity
 
 KEYS = ("code", "severity", "file", "line", "column", "message", "hint")
@@ -23,26 +23,30 @@ app = new_app()
 def check(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="DIR", help="Project folder; by default the nearest one upwards with a tally.toml."),
+        typer.Argument(
+            metavar="DIR", help="Folder of a project or metric-hub clone; by default the nearest one upwards."
+        ),
     ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Read files only; do not ask the warehouse for its tables and columns.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Count warnings as findings, too.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Count warnings as findings, too, and read a metric-hub clone in strict mode."),
+    ] = False,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Report everything that is wrong with a project, with file:line:column.
 
     Ends with 0 if there are no errors, with 1 if there are, and with 2 if the folder is not a project.
     """
-    from tallystick.service.workspace import load
+    root = find_root(folder)
+    if is_clone(root):
+        from tallystick.cli.metric_hub_views import check_clone
 
-    workspace = load(find_root(folder))
-    try:
-        findings = workspace.check(offline=offline)
-        metrics = len(workspace.metrics)
-    finally:
-        workspace.close()
+        findings, metrics = check_clone(root, strict=strict)
+    else:
+        findings, metrics = _check_project(root, offline=offline)
     if form is Format.TABLE:
         for finding in findings:
             write_line(str(finding))
@@ -51,6 +55,16 @@ def check(
     note(summary(findings, metrics))
     if any(counts(finding, strict=strict) for finding in findings):
         raise typer.Exit(1)
+
+
+def _check_project(root: Path, *, offline: bool) -> tuple[Sequence[Diagnostic], int]:
+    from tallystick.service.workspace import load
+
+    workspace = load(root)
+    try:
+        return workspace.check(offline=offline), len(workspace.metrics)
+    finally:
+        workspace.close()
 
 
 def counts(finding: Diagnostic, *, strict: bool) -> bool:

@@ -33,7 +33,10 @@ COMMANDS = {
     "query": Entry("tallystick.cli.query", "Compute a metric from the rows of its source and print its values."),
     "build": Entry("tallystick.cli.build", "Write models into the warehouse, incrementally."),
     "metric-hub": Entry("tallystick.cli.metric_hub", "Read experiments and monitoring projects of a metric-hub clone."),
-    "export": Entry("tallystick.cli.export", "Write a project as models for another tool to run."),
+    "export": Entry(
+        "tallystick.cli.export",
+        "Write a project as models for another tool, or a metric-hub clone as LookML or documentation.",
+    ),
 }
 
 

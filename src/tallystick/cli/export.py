@@ -1,16 +1,18 @@
-"""`tally export`: a project as models for another tool to run."""
+"""`tally export`: a project as models for another tool to run, a metric-hub clone as LookML or as documentation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tallystick.cli.options import ProjectOption, StartOption, new_app
+from tallystick.cli.options import ProjectOption, StartOption, ToolOption, new_app
 from tallystick.cli.output import note, write_line
-from tallystick.cli.project import opened
+from tallystick.cli.project import clone_root, find_root, opened
+from tallystick.definitions.diagnostics import Severity
+from tallystick.errors import UsageError
 
 if TYPE_CHECKING:
     from tallystick.interop.exported import Report
@@ -27,7 +29,7 @@ app = new_app()
 
 @app.callback()
 def export() -> None:
-    """Write a project as models for another tool to run."""
+    """Write a project as models for another tool, or a metric-hub clone as LookML or documentation."""
 
 
 @app.command()
@@ -62,6 +64,55 @@ def dbt(
     from tallystick.interop import dbt_export
 
     _export(dbt_export.export, folder, select, schema, start, project)
+
+
+@app.command()
+def lookml(folder: FolderArgument, tool: ToolOption = None, project: ProjectOption = None) -> None:
+    """Write LookML for a metric-hub clone: one view and explore per data source.
+
+    Measures come from the statistics of metrics, by default as looker sees them. Ends with 1 if a metric could not be
+    written; the others are written all the same.
+    """
+    clone = _clone(project, "LookML")
+    from tallystick.cli.metric_hub_views import lookml_files
+
+    files, findings = lookml_files(clone, tool)
+    for finding in findings:
+        note(str(finding))
+    _write_files(folder, files, "lookml")
+    if any(finding.severity is Severity.ERROR for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def docs(folder: FolderArgument, project: ProjectOption = None) -> None:
+    """Write a documentation site for a metric-hub clone.
+
+    Pages are plain HTML that loads nothing from elsewhere: every definition, its SQL, and the lines it came from.
+    """
+    clone = _clone(project, "a documentation site")
+    from tallystick.cli.metric_hub_views import documentation_files
+
+    _write_files(folder, documentation_files(clone), "docs")
+
+
+def _clone(project: Path | None, what: str) -> Path:
+    clone = clone_root(project)
+    if clone is None:
+        raise UsageError(
+            f"{what} is written for metric-hub repositories, and '{find_root(project)}' is not one",
+            hint="name the folder of a clone with --project",
+        )
+    return clone
+
+
+def _write_files(folder: Path, files: Mapping[str, str], kind: str) -> None:
+    from tallystick.interop.folder import write_folder
+
+    write_folder(folder, files, kind)
+    for name in files:
+        write_line(str(folder / name))
+    note(f"{len(files)} {'file' if len(files) == 1 else 'files'} in {folder}")
 
 
 def _export(

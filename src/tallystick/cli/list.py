@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
 
-from tallystick.cli.options import FormatOption, ProjectOption, new_app
+import typer
+
+from tallystick.cli.options import FormatOption, ProjectOption, ToolOption, new_app
 from tallystick.cli.output import Format, Row, write_rows
-from tallystick.cli.project import opened
+from tallystick.cli.project import clone_root, opened, refuse_tool
 from tallystick.compiler.model import Model, TimeView
 from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
+from tallystick.errors import UsageError
 
 COLUMNS = ("name", "kind", "source", "entities", "views", "owner", "description")
 
@@ -16,8 +21,22 @@ app = new_app()
 
 
 @app.command("list")
-def list_metrics(project: ProjectOption = None, form: FormatOption = Format.TABLE) -> None:
+def list_metrics(
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The same as --project DIR.")] = None,
+    tool: ToolOption = None,
+    project: ProjectOption = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
     """List the metrics of a project, one per line."""
+    if folder is not None and project is not None:
+        raise UsageError("the folder is given twice", hint="leave --project out")
+    project = folder or project
+    if (clone := clone_root(project)) is not None:
+        from tallystick.cli.metric_hub_views import list_clone
+
+        list_clone(clone, tool, form)
+        return
+    refuse_tool(tool)
     with opened(project) as workspace:
         rows = [describe(metric, workspace.models(metric.name)) for metric in workspace.metrics.values()]
     write_rows(rows, COLUMNS, form)

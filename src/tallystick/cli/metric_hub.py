@@ -10,6 +10,7 @@ import typer
 
 from tallystick.cli.options import FormatOption, new_app
 from tallystick.cli.output import Format, note, write_json, write_line, write_rows
+from tallystick.cli.project import find_root
 from tallystick.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 app = new_app()
 
 RepositoryOption = Annotated[
-    Path, typer.Option("--project", "-p", metavar="DIR", help="Folder of the metric-hub clone.", show_default=".")
+    Path | None,
+    typer.Option(
+        "--project",
+        "-p",
+        metavar="DIR",
+        help="Folder of the metric-hub clone; by default the nearest one upwards.",
+        show_default=False,
+    ),
 ]
 ToolOption = Annotated[str | None, typer.Option("--tool", metavar="TOOL", help="Overlay to read: jetstream, opmon, …")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Correct metric-hub's defects instead of keeping them.")]
@@ -50,7 +58,7 @@ def experiment(
     reference: Annotated[
         str, typer.Option("--reference", metavar="BRANCH", help="Branch the others are compared with.")
     ] = "control",
-    project: RepositoryOption = Path(),
+    project: RepositoryOption = None,
     tool: ToolOption = None,
     strict: StrictOption = False,
     sql: SqlOption = True,
@@ -65,7 +73,7 @@ def experiment(
     from tallystick.service.metric_hub_plans import read_experiment
 
     reading = read_experiment(
-        project,
+        find_root(project),
         slug,
         tool=tool or "jetstream",
         strict=strict,
@@ -87,7 +95,7 @@ def experiment(
 def opmon(
     slug: Annotated[str, typer.Argument(metavar="SLUG", help="Slug of the monitoring project.")],
     day: Annotated[str | None, typer.Option("--day", metavar="DATE", help="Day of the run.")] = None,
-    project: RepositoryOption = Path(),
+    project: RepositoryOption = None,
     tool: ToolOption = None,
     strict: StrictOption = False,
     sql: SqlOption = True,
@@ -98,7 +106,7 @@ def opmon(
     from tallystick.service.metric_hub_plans import read_project
 
     reading = read_project(
-        project,
+        find_root(project),
         slug,
         tool=tool or "opmon",
         strict=strict,

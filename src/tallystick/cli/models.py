@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tallystick.cli.options import FormatOption, ProjectOption, new_app
+from tallystick.cli.options import FormatOption, ProjectOption, ToolOption, new_app
 from tallystick.cli.output import Format, note, write_rows
-from tallystick.cli.project import opened
+from tallystick.cli.project import clone_root, opened, refuse_tool
 from tallystick.definitions.diagnostics import Severity
+
+if TYPE_CHECKING:
+    from tallystick.compiler.model import Model
 
 app = new_app()
 
@@ -22,21 +26,30 @@ def models(
         Path | None,
         typer.Option("--registry", metavar="FILE", help="List what an OSO registry given as JSON compiles to."),
     ] = None,
+    tool: ToolOption = None,
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """List the models a project compiles to, by name.
 
-    There is one per metric, entity and time view; a registry has unions and metadata as well.
+    There is one per metric, entity and time view; a registry has unions and metadata as well. In a metric-hub
+    clone, METRIC is PLATFORM.NAME; metrics that have no ordinary form are told on stderr.
     """
     if registry is not None:
         _write_registry(registry, metric, form)
         return
+    if (clone := clone_root(project)) is not None:
+        from tallystick.cli.metric_hub_views import models_of_clone
+
+        _write(models_of_clone(clone, metric, tool), form)
+        return
+    refuse_tool(tool)
     with opened(project) as workspace:
-        rows = [
-            {"name": m.name, "metric": m.metric, "entity": m.entity, "view": m.time.suffix, "by": m.by}
-            for m in workspace.models(metric)
-        ]
+        _write(workspace.models(metric), form)
+
+
+def _write(found: Iterable[Model], form: Format) -> None:
+    rows = [{"name": m.name, "metric": m.metric, "entity": m.entity, "view": m.time.suffix, "by": m.by} for m in found]
     write_rows(rows, ("name", "metric", "entity", "view", "by"), form)
 
 

@@ -28,8 +28,14 @@ ProjectOption = Annotated[
         "--project",
         "-p",
         metavar="DIR",
-        help="Project folder; by default the nearest one upwards with a tally.toml.",
+        help="Folder of a project or metric-hub clone; by default the nearest one upwards.",
         show_default=False,
+    ),
+]
+ToolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tool", "-t", metavar="TOOL", help="What this tool of a metric-hub clone works with: jetstream, opmon, …"
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the result.")]

@@ -17,11 +17,12 @@ from tallystick.cli.options import (
     GrainOption,
     ProjectOption,
     StartOption,
+    ToolOption,
     WindowOption,
     new_app,
 )
 from tallystick.cli.output import Format, note, write_json, write_line, write_rows
-from tallystick.cli.project import find_root
+from tallystick.cli.project import find_root, is_clone, refuse_tool
 from tallystick.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def render(
     end: EndOption = None,
     diff: DiffOption = None,
     output: OutputOption = None,
+    tool: ToolOption = None,
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,
 ) -> int:
@@ -91,6 +93,9 @@ def render(
 
     Nothing is run. Without --full or dates, dates stay placeholders. On a terminal, a metric of several models opens a
     list to choose from; the part of the SQL that comes from the definition stands out.
+
+    In a metric-hub clone, METRIC is PLATFORM.NAME and the SQL is metric-hub's own query, in BigQuery unless told
+    otherwise. A view, --entity or dates ask for a model of the metric instead.
     """
     from tallystick.service.render_request import RenderRequest
 
@@ -111,6 +116,9 @@ def render(
     if every and request.names_a_model:
         raise UsageError("--all is every model", hint="leave --model, --entity, --grain, --window and --by out")
     folder = find_root(project)
+    if is_clone(folder):
+        return _clone(folder, request, tool, diff, output, form)
+    refuse_tool(tool)
     if diff is not None:
         return _diff(folder, diff, request, form)
     if _is_terminal() and form is Format.TABLE and output is None and not every:
@@ -138,7 +146,20 @@ def _is_terminal() -> bool:
 def _plain(folder: Path, request: RenderRequest, output: Path | None, form: Format) -> int:
     from tallystick.service.render import render_project
 
-    rendering = render_project(folder, request)
+    return _write(render_project(folder, request), request, output, form)
+
+
+def _clone(
+    folder: Path, request: RenderRequest, tool: str | None, diff: str | None, output: Path | None, form: Format
+) -> int:
+    if diff is not None:
+        raise UsageError("--diff compares projects, and this is a metric-hub repository", hint="leave --diff out")
+    from tallystick.cli.metric_hub_views import render_clone
+
+    return _write(render_clone(folder, request, tool), request, output, form)
+
+
+def _write(rendering: Rendering, request: RenderRequest, output: Path | None, form: Format) -> int:
     _tell(rendering)
     if output is not None:
         _write_files(rendering, output)
@@ -148,7 +169,7 @@ def _plain(folder: Path, request: RenderRequest, output: Path | None, form: Form
         for place, found in enumerate(rendering.models):
             write_line(("\n" if place else "") + f"-- {found.model}\n{found.sql};")
     else:
-        write_line(rendering.models[0].sql)
+        write_sql(rendering.models[0].sql)
     return 1 if rendering.failures else 0
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tallystick.cli.list import entities_of, source_of, views_of
-from tallystick.cli.options import FormatOption, ProjectOption, new_app
+from tallystick.cli.options import FormatOption, ProjectOption, ToolOption, new_app
 from tallystick.cli.output import Format, Row, cell, write_json, write_line, write_rows
-from tallystick.cli.project import opened
+from tallystick.cli.project import clone_root, opened, refuse_tool
 from tallystick.definitions.about import About
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import Entity
@@ -33,13 +33,21 @@ def show(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Name of a metric, source, entity, segment or dimension.")
     ],
+    tool: ToolOption = None,
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show where a name is defined, what it means and what it becomes.
 
-    Prints one object per thing of that name; a source and a metric may share one.
+    Prints one object per thing of that name; a source and a metric may share one. In a metric-hub clone a name is
+    PLATFORM.NAME, and every field comes with the file, line and column that gave it.
     """
+    if (clone := clone_root(project)) is not None:
+        from tallystick.cli.metric_hub_views import show_clone
+
+        show_clone(clone, name, tool, form)
+        return
+    refuse_tool(tool)
     with opened(project) as workspace:
         things = [*_metric(workspace, name), *_others(workspace, name)]
         if not things:

@@ -19,7 +19,7 @@ from tallystick.errors import Location, ProjectError, UnknownNameError
 
 JETSTREAM, OPMON, LOOKER = "jetstream", "opmon", "looker"
 _OURS = re.compile(
-    r"^\s*\[\s*(data_sources|functions|experiment|project|segments)\b|^\s*select_expression\s*=|^\[metrics\]",
+    r"^\s*\[\s*(data_sources|functions|experiment|project|segments\s*\.\s*data_sources)\b|^\s*select_expression\s*=|^\[metrics\]",
     re.MULTILINE,
 )
 
