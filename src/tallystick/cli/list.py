@@ -22,7 +22,7 @@ app = new_app()
 
 @app.command("list")
 def list_metrics(
-    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The same as --project DIR.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="The same as --project DIR.")] = None,
     tool: ToolOption = None,
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tallystick.service.workspace import Workspace
 
 MARKER = "tally.toml"
-_OVERLAYS = frozenset({"definitions", "defaults", "outcomes", "jetstream", "opmon", "looker"})
+_TOOLS = frozenset({"jetstream", "opmon", "looker"})
+_PARTS = _TOOLS | {"definitions", "defaults", "outcomes", "featmon", "nimbus"}
 """Folders of a project or clone that could pass for a metric-hub clone by themselves."""
 
 
@@ -31,7 +32,7 @@ def is_clone(folder: Path) -> bool:
     """Tell whether a folder is a metric-hub clone; a folder with a tally.toml never is."""
     if (folder / MARKER).exists() or not folder.is_dir():
         return False
-    if not any((folder / name).is_dir() for name in _OVERLAYS) and not any(folder.glob("*.toml")):
+    if not any((folder / name).is_dir() for name in _PARTS) and not any(folder.glob("*.toml")):
         return False
     from tallystick.definitions.metric_hub.repository import is_repository
 
@@ -41,19 +42,21 @@ def is_clone(folder: Path) -> bool:
 def _whole(found: Path) -> Path:
     """Return what a folder is an overlay or a folder of definitions of: the project or clone around it, else itself."""
     whole = found
-    for folder in found.parents:
+    for folder in (found, *found.parents):
         is_project = (folder / MARKER).is_file()
-        if found.relative_to(folder).parts[0] in _overlays(folder) and (is_project or is_clone(folder)):
-            whole = folder
-        if is_project:
-            break
+        if folder != found and found.relative_to(folder).parts[0] in _parts(folder):
+            whole = folder if is_project or is_clone(folder) else whole
+        if is_project or any((folder / tool).is_dir() for tool in _TOOLS):
+            break  # what has overlays of its own is nobody's overlay
     return whole
 
 
-def _overlays(folder: Path) -> frozenset[str]:
+def _parts(folder: Path) -> frozenset[str]:
+    if not is_clone(folder):
+        return _PARTS
     from tallystick.definitions.metric_hub.repository import tool_folders
 
-    return _OVERLAYS | {*tool_folders(folder)} if is_clone(folder) else _OVERLAYS
+    return _PARTS | {*tool_folders(folder)}
 
 
 def clone_root(given: Path | None) -> Path | None:

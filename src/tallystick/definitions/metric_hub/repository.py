@@ -17,7 +17,7 @@ from tallystick.definitions.metric_hub.merging import merge
 from tallystick.definitions.metric_hub.mode import Mode
 from tallystick.errors import Location, ProjectError, UnknownNameError
 
-JETSTREAM, OPMON, LOOKER = "jetstream", "opmon", "looker"
+JETSTREAM, OPMON, LOOKER = TOOLS = "jetstream", "opmon", "looker"
 _OURS = re.compile(
     r"^\s*\[\s*(data_sources|functions|experiment|project|segments\s*\.\s*data_sources)\b|^\s*select_expression\s*=|^\[metrics\]",
     re.MULTILINE,
@@ -56,12 +56,13 @@ def is_repository(folder: Path) -> bool:
     """
     if not folder.is_dir() or (folder / "tally.toml").exists():
         return False
-    looked_at = [*(folder / name for name in loading.FOLDERS), folder / JETSTREAM, folder / OPMON, folder / LOOKER]
     outcomes = folder / "outcomes"
     platforms = [p for p in outcomes.iterdir() if p.is_dir()] if outcomes.is_dir() else []
-    return any(
-        _looks_like_ours(path) for place in (*looked_at, *platforms, folder) for path in loading.toml_files(place)
-    )
+    # Nothing else has folders of these names, so their files are metric-hub's however wrong they are.
+    if any(loading.toml_files(place) for place in (*(folder / name for name in TOOLS), *platforms)):
+        return True
+    looked_at = (*(folder / name for name in loading.FOLDERS), folder)
+    return any(_looks_like_ours(path) for place in looked_at for path in loading.toml_files(place))
 
 
 def _looks_like_ours(path: Path) -> bool:
