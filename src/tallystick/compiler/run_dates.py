@@ -123,10 +123,10 @@ def bind_run(tree: exp.Query, run: Run, context: DefinitionContext) -> None:
     """
     variable = False
     found: list[tuple[exp.Expr, bool]] = []
-    for node in tree.find_all(exp.Anonymous, exp.Parameter):
-        variable = variable or isinstance(node, exp.Parameter)
-        if (macro := macro_of(node)) is not None and macro.run:
-            found.append((node, macro.name == "metrics_end"))
+    for open_node in tree.find_all(exp.Anonymous, exp.Parameter):
+        variable = variable or isinstance(open_node, exp.Parameter)
+        if (macro := macro_of(open_node)) is not None and macro.run:
+            found.append((open_node, macro.name == "metrics_end"))
     for node, is_end in reversed(found):
         if not is_end:
             _put(node, _value(node, run, context))
