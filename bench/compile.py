@@ -168,13 +168,15 @@ print(json.dumps({"cpu": cpu() - before, "wall": time.perf_counter() - wall, "mo
 
 _RENDER_ALL = """
 before, wall = cpu(), time.perf_counter()
-from pathlib import Path
-from tallystick.service.render import render_project
-from tallystick.service.render_request import RenderRequest
-rendering = render_project(Path(folder), RenderRequest(every=True, full=True))
-assert not rendering.left_out and not rendering.failures, rendering.failures[:3]
-print(json.dumps({"cpu": cpu() - before, "wall": time.perf_counter() - wall, "models": len(rendering.models),
-    "characters": sum(len(model.sql) for model in rendering.models), "parsed": "sqlglot" in sys.modules}))
+import io, contextlib
+from tallystick.cli.main import run
+out = io.StringIO()
+with contextlib.redirect_stdout(out):
+    assert run(["render", "--all", "--full", "--format", "json", "-p", folder]) == 0
+spent, wall = cpu() - before, time.perf_counter() - wall
+rows = json.loads(out.getvalue())
+print(json.dumps({"cpu": spent, "wall": wall, "models": len(rows),
+    "characters": sum(len(row["sql"]) for row in rows), "parsed": "sqlglot" in sys.modules}))
 """
 
 _COMMAND = """

@@ -36,16 +36,16 @@ def roll(
         raise CompileError(f"no day lies between {start} and {end}", hint="end is exclusive")
     if not _reads_run(tree):
         return within(tree, start, end, context)
-    days = [start + timedelta(days=n) for n in range((end - start).days)]
+    days = (start + timedelta(days=n) for n in range((end - start).days))
     if context.is_oso:
         return _written_out(tree, window, [day for day in days if _TICKS_OF.get(cron or "", _every_day)(day)], context)
-    if len(days) == 1:
+    if (end - start).days == 1:
         bind_run(tree, tick_run(window, start, context), context)
         return tree
-    if _rolls_at_once(tree, context):
+    if context.dialect in LATERAL_DIALECTS or _rolls_at_once(tree, context):
         first, until = (buckets.date_literal(day, dialect=context.dialect) for day in (start, end))
         return _at_once(tree, window, first, until, context)
-    return _written_out(tree, window, days, context)
+    return _written_out(tree, window, list(days), context)
 
 
 def _every_day(_: date) -> bool:

@@ -121,7 +121,12 @@ def bind_run(tree: exp.Query, run: Run, context: DefinitionContext) -> None:
 
     A comparison with an end is written anew from copies of its sides, which must not hold open macros by then.
     """
-    found = [(node, macro.name == "metrics_end") for node, macro in calls(tree) if macro.run]
+    variable = False
+    found: list[tuple[exp.Expr, bool]] = []
+    for open_node in tree.find_all(exp.Anonymous, exp.Parameter):
+        variable = variable or isinstance(open_node, exp.Parameter)
+        if (macro := macro_of(open_node)) is not None and macro.run:
+            found.append((open_node, macro.name == "metrics_end"))
     for node, is_end in reversed(found):
         if not is_end:
             _put(node, _value(node, run, context))
@@ -130,8 +135,8 @@ def bind_run(tree: exp.Query, run: Run, context: DefinitionContext) -> None:
         for node in reversed(ends):
             if context.is_oso or not _bind_comparison(node, run):
                 _put(node, _value(node, run, context))
-        ends = [node for node, macro in calls(tree) if macro.run]
-    for parameter in list(tree.find_all(exp.Parameter)):
+        ends = [node for node, macro in calls(tree) if macro.run] if len(ends) > 1 else []
+    for parameter in list(tree.find_all(exp.Parameter)) if variable else ():
         bound = run.first if parameter.name.lower() == "start_ds" else run.last
         parameter.replace(exp.cast(bound.copy(), "TEXT"))
 

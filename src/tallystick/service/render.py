@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 # Compiler and definitions are imported where they are used: an answer from the cache needs neither.
 
 Clock = Callable[[], datetime]
+
+_COLLECTED = 4096
+"""Models after which trees that are no longer needed are given back, even where a caller has put that off."""
 
 
 def render_project(folder: Path, request: RenderRequest, *, clock: Clock | None = None) -> Rendering:
@@ -48,7 +52,9 @@ def render_request(project: Project, request: RenderRequest, as_of: datetime) ->
     check_dialect(dialect)
     found: list[Rendered] = []
     failures: list[tuple[str, str]] = []
-    for model in requested_models(project, request):
+    for place, model in enumerate(requested_models(project, request), start=1):
+        if place % _COLLECTED == 0:
+            gc.collect()
         try:
             sql = render(project, model, dialect, _span(project, model, request, as_of), as_of)
         except (CompileError, DefinitionError) as error:

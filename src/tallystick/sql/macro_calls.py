@@ -147,7 +147,9 @@ def spelled_out(tree: exp.Expr, dialect: str, *, copy: bool = True) -> exp.Expr:
 
     Generators look into functions they do not know and stumble over the `@`, or use their own sign for parameters.
     """
-    if tree.find(exp.Parameter) is None and next(calls(tree), None) is None:
+    if not any(
+        isinstance(node, exp.Parameter) or macro_of(node) for node in tree.find_all(exp.Parameter, exp.Anonymous)
+    ):
         return tree
     tree = tree.copy() if copy else tree
     for node in reversed([node for node, _ in calls(tree)]):

@@ -34,11 +34,13 @@ def is_of_definition(node: exp.Expr) -> bool:
 
 
 def without_positions(tree: Tree) -> Tree:
-    """Remove the notes of the parser about places from every node, in place; return the tree.
+    """Remove the notes of the parser about places, and empty lists of comments, from every node; return the tree.
 
     A copy of a tree copies the notes of every node one by one, which takes several times as long as the tree itself.
     """
     for node in tree.walk():
+        if not node.comments:
+            node.comments = None
         notes = node._meta  # noqa: SLF001 - emptying `meta` would leave a dict to copy
         if notes is not None and not isinstance(notes, Notes):
             node._meta = {key: value for key, value in notes.items() if key not in _PLACES} or None  # noqa: SLF001
