@@ -11,14 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 MODULE_LINES = 500
 FUNCTION_LINES = 60
-<<<<<<< HEAD
 EXCEPTIONS: dict[str, str] = {}
-=======
-EXCEPTIONS: dict[str, str] = {
-    "tallystick/compiler/metric_hub/enrollment_sql.py:_events": "a table of the five kinds of enrollment events",
-    "tallystick/definitions/metric_hub/statistics.py:_jetstream": "a table of jetstream's statistics",
-}
->>>>>>> render
 """`path` or `path:function` → why it may be longer."""
 
 

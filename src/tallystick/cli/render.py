@@ -148,7 +148,10 @@ def _is_terminal() -> bool:
 def _plain(folder: Path, request: RenderRequest, output: Path | None, form: Format) -> int:
     from tallystick.service.render import render_project
 
-<<<<<<< HEAD
+    if request.every:
+        # Looking for garbage among thousands of trees takes a quarter of the time, and this process ends soon.
+        gc.disable()
+        atexit.register(gc.freeze)
     return _write(render_project(folder, request), request, output, form)
 
 
@@ -163,13 +166,6 @@ def _clone(
 
 
 def _write(rendering: Rendering, request: RenderRequest, output: Path | None, form: Format) -> int:
-=======
-    if request.every:
-        # Looking for garbage among thousands of trees takes a quarter of the time, and this process ends soon.
-        gc.disable()
-        atexit.register(gc.freeze)
-    rendering = render_project(folder, request)
->>>>>>> render
     _tell(rendering)
     if output is not None:
         _write_files(rendering, output)
