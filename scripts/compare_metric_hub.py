@@ -8,6 +8,7 @@ if anything differs or is missing.
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import re
@@ -73,4 +74,7 @@ def main(clone: str, expected: str, variants: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:4]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("clone", "expected", "variants"):
+        parser.add_argument(name, metavar=name.upper())
+    sys.exit(main(**vars(parser.parse_args())))
