@@ -24,10 +24,11 @@ from tallystick.compiler.entity_paths import (
 from tallystick.compiler.model import Model
 from tallystick.compiler.relations import Scope, scope
 from tallystick.compiler.span import Span
+from tallystick.definitions.conditions import conditions, expand, named_conditions
 from tallystick.definitions.metric import Aggregate, Metric
 from tallystick.definitions.project import Project
-from tallystick.definitions.resolve import conditions
-from tallystick.sql import buckets, portable
+from tallystick.definitions.source import Source
+from tallystick.sql import buckets, guard, portable
 from tallystick.sql.calendar import Calendar
 from tallystick.sql.expression import Component, Measure, MeasureClass, Merge, MetricExpression, parse, substitute
 from tallystick.sql.grain import Grain
@@ -91,10 +92,17 @@ def read_input(
     source = project.sources[definition.source]
     rows = scope(source, project, dialect, marked=marked)
     reach = anchor(source, model.entity, project.entities) if model.has_entity else None
-    where = [rows.parse(text) for text in (*conditions(project, metric), *extra)]
+    where = [rows.parse(text) for text in conditions(project, metric)]
+    where += [rows.bind(_asked(text, source, project)) for text in extra]
     calendar = Calendar(source.time_zone or project.settings.time_zone, project.settings.week_start)
     key = project.entities[model.entity].key if model.has_entity else None
     return Input(model, rows, tuple(where), parse(definition.expr, rows.reads), reach, calendar, key)
+
+
+def _asked(text: str, source: Source, project: Project) -> exp.Expr:
+    """Return a condition somebody asks for, names of filters written out; raise GuardError where it is more than one."""
+    written = expand(text, named_conditions(source, project.segments), project.dialect)
+    return guard.fragment(written, project.dialect, allow_functions=project.settings.allow_functions)
 
 
 def aggregate_model(source: Input, project: Project, span: Span) -> exp.Select:

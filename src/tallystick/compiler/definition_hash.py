@@ -10,9 +10,9 @@ from typing import Any
 from tallystick.compiler.formula_model import operands
 from tallystick.compiler.model import Model
 from tallystick.compiler.relations import parse_sql
+from tallystick.definitions.conditions import conditions
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.project import Project
-from tallystick.definitions.resolve import conditions
 from tallystick.definitions.source import Source
 
 
