@@ -60,3 +60,8 @@ def test_help_starts_fast() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < LIMIT_SECONDS
+
+
+def test_checking_a_project_needs_no_arrow() -> None:
+    code = "from tallystick import load\nfrom tallystick.service.demo import BUNDLED\nload(BUNDLED).check()"
+    assert not {"pyarrow", "numpy"} & {name.partition(".")[0] for name in run(code)}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa  # a fifth of a second that `tally check` can do without
 
 
 class Engine(Protocol):
@@ -20,6 +21,9 @@ class Engine(Protocol):
 
     def run(self, sql: str) -> pa.Table:
         """Run one read-only query and return its rows."""
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """Run one read-only query with a small answer and return its rows as plain values."""
 
     def execute(self, sql: str) -> None:
         """Run one statement that writes into Tallystick's own schema."""

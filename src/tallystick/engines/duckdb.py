@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow as pa
 from sqlglot import exp
 
 from tallystick.errors import EngineBrokenError, EngineError, MissingTableError, StorageFullError, WarehouseLockedError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _READERS = {
     ".parquet": "read_parquet",
@@ -106,6 +109,13 @@ class DuckDBEngine:
             if relation is None:
                 raise EngineError("the statement returned no rows to read")
             return relation.to_arrow_table()
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """Run one read-only query with a small answer and return its rows as plain values."""
+        with self._translated():
+            answer = self._connection.execute(sql)
+            names = [column[0] for column in answer.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
     def execute(self, sql: str) -> None:
         """Run one statement that writes into Tallystick's own schema."""

@@ -49,7 +49,7 @@ def _check_mapping(project: Project, engine: Engine, entity: Entity, edge: RollU
     complete = exp.Filter(this=exp.Count(this=exp.Star()), expression=exp.Where(this=exp.not_(incomplete)))
     distinct = exp.Filter(this=exp.Count(this=pairs), expression=exp.Where(this=exp.not_(incomplete)))
     query = exp.select(exp.Count(this=exp.Star()).as_("total"), complete.as_("complete"), distinct.as_("pairs"))
-    row = engine.run(query.from_(relation(edge.through, project, "mapping")).sql(engine.dialect)).to_pylist()[0]
+    row = engine.rows(query.from_(relation(edge.through, project, "mapping")).sql(engine.dialect))[0]
     name = f"mapping '{edge.through}' of {entity.name} to {edge.parent}"
     at = entity.origin.of("through")
     if row["total"] > row["complete"]:
@@ -97,7 +97,7 @@ def _check_ids(project: Project, engine: Engine, source: Source, target: str) ->
 
 def _count(engine: Engine, rows: Scope, condition: exp.Expr) -> int:
     query = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(rows.relation()).where(condition)
-    return int(engine.run(query.sql(engine.dialect)).column("n")[0].as_py())
+    return int(engine.rows(query.sql(engine.dialect))[0]["n"])
 
 
 def _without_group(project: Project, engine: Engine, rows: Scope, reach: Anchor) -> list[object]:
@@ -111,4 +111,4 @@ def _without_group(project: Project, engine: Engine, rows: Scope, reach: Anchor)
         .where(exp.column(GROUP, "membership").is_(exp.null()))
         .order_by(exp.column("id", "ids"))
     )
-    return list(engine.run(query.sql(engine.dialect)).column("id").to_pylist())
+    return [row["id"] for row in engine.rows(query.sql(engine.dialect))]
