@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tallystick.compiler.model import Model, TimeView
-from tallystick.compiler.plan import find_metric, find_model, metric_models, plan
+from tallystick.compiler.plan import find_metric, metric_models, plan
 from tallystick.definitions.metric import Aggregate, Metric, Views
 from tallystick.definitions.project import Project, Settings
 from tallystick.errors import DefinitionError, UnknownNameError
@@ -51,9 +50,6 @@ def test_a_disabled_metric_has_no_models():
 def test_unknown_names_suggest_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'stars'"):
         find_metric(project(metric()), "starz")
-    with pytest.raises(UnknownNameError, match="did you mean 'stars_to_all_daily'"):
-        find_model(project(metric()), "stars_to_all_dayly")
-    assert find_model(project(metric()), "stars_to_all_daily") == Model("stars", "all", TimeView(grain=Grain.DAY))
 
 
 @pytest.mark.parametrize(

@@ -41,14 +41,6 @@ def time_views(views: Views, defaults: Views) -> tuple[TimeView, ...]:
     return (*rolling, *grains, *([TimeView()] if views.all_time else [])) or (TimeView(grain=DEFAULT_GRAIN),)
 
 
-def find_model(project: Project, name: str) -> Model:
-    """Return the model of that name; raise UnknownNameError naming the nearest one."""
-    models = {model.name: model for model in plan(project)}
-    if name not in models:
-        raise UnknownNameError(f"there is no model '{name}'", hint=nearest(name, models))
-    return models[name]
-
-
 def find_metric(project: Project, name: str) -> Metric:
     """Return the metric of that name; raise UnknownNameError naming the nearest one."""
     if name not in project.metrics:

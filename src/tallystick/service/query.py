@@ -12,7 +12,7 @@ from sqlglot import exp
 from tallystick.compiler.aggregate_model import BUCKET
 from tallystick.compiler.lower import lower, source_names, to_text
 from tallystick.compiler.model import Model, TimeView
-from tallystick.compiler.plan import find_metric, find_model, metric_models, plan, time_views
+from tallystick.compiler.plan import find_metric, metric_models, plan, time_views
 from tallystick.compiler.span import Span
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import ALL
@@ -186,11 +186,6 @@ def bucket_end(bucket: date | datetime, project: Project, model: Model) -> datet
     else:
         start = start_of_day(bucket, calendar)
     return shift(start, model.time.grain or Grain.DAY, 1, calendar)
-
-
-def find(project: Project, name: str) -> Model:
-    """Return a model by its name."""
-    return find_model(project, name)
 
 
 def restated_from(

@@ -80,11 +80,6 @@ class MetricExpression:
     columns: frozenset[str]
 
     @property
-    def is_mergeable(self) -> bool:
-        """Tell whether every measure is additive or algebraic."""
-        return all(measure.components for measure in self.measures)
-
-    @property
     def is_gathered_by_day(self) -> bool:
         """Tell whether rows may first be gathered by day and distinct key without changing the value."""
         return all(measure.components or measure.kind is MeasureClass.DISTINCT for measure in self.measures)
