@@ -1,6 +1,7 @@
 #!/bin/sh
 # Create .venv if need be and install into it what is pinned in requirements/$1.txt, then this project, editable.
-# Uses uv where it is present and plain pip otherwise; every file is checked against its hash.
+# Uses uv where it is present and plain pip otherwise; every file is checked against its hash. The files name every
+# dependency, so pip is told to follow none: its resolver takes an extra (coverage[toml]) for something not pinned.
 set -eu
 wanted=${1:?usage: scripts/install.sh run|dev}
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -27,6 +28,7 @@ else
         echo "error: $python cannot create environments (on Debian: apt-get install python3-venv)" >&2
         exit 2
     }
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "requirements/$wanted.txt"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+        -r "requirements/$wanted.txt"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 fi
