@@ -86,5 +86,35 @@ class EngineBrokenError(EngineError):
     """The engine ended with an error of its own and must be opened again; what was committed is safe."""
 
 
+class ConnectionFailedError(EngineError):
+    """A warehouse could not be reached, or did not accept the credentials."""
+
+
+class MissingDriverError(EngineError):
+    """The Python driver of an engine is not installed; the hint names the extra that brings it."""
+
+    exit_code = 2
+
+
+class QueryTimeoutError(EngineError):
+    """A query ran longer than it may and was ended."""
+
+
+class ResultTooLargeError(EngineError):
+    """An answer held more rows or bytes than it may; nothing of it was kept."""
+
+
+class AccessRefusedError(EngineError):
+    """A warehouse is limited to named schemas and tables, and a query reads another one."""
+
+
+class StoreError(TallystickError):
+    """The metadata store refused, failed or could not be reached; nothing of the failed step was kept."""
+
+
+class ConflictError(TallystickError):
+    """A change was refused because of what others use or do; the message names up to ten of them (HTTP 409)."""
+
+
 class MissingTableError(EngineError):
     """A table or file that a source reads does not exist."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tallystick.engines.limits import UNLIMITED, Limits
+
 if TYPE_CHECKING:
     import pyarrow as pa  # a fifth of a second that `tally check` can do without
 
@@ -19,8 +21,8 @@ class Engine(Protocol):
     def columns(self, relation_sql: str) -> Mapping[str, str]:
         """Return the columns of a FROM item and their types, without reading rows; raise MissingTableError."""
 
-    def run(self, sql: str) -> pa.Table:
-        """Run one read-only query and return its rows."""
+    def run(self, sql: str, limits: Limits = UNLIMITED) -> pa.Table:
+        """Run one read-only query and return its rows; raise QueryTimeoutError or ResultTooLargeError."""
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Run one read-only query with a small answer and return its rows as plain values."""

@@ -7,12 +7,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 from sqlglot import exp
 
-from tallystick.errors import EngineBrokenError, EngineError, MissingTableError, StorageFullError, WarehouseLockedError
+from tallystick.engines.limits import UNLIMITED, Limits, check_size
+from tallystick.errors import (
+    EngineBrokenError,
+    EngineError,
+    MissingTableError,
+    QueryTimeoutError,
+    StorageFullError,
+    WarehouseLockedError,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,13 +111,34 @@ class DuckDBEngine:
             rows = self._connection.execute(f"DESCRIBE SELECT * FROM {relation_sql}").fetchall()
         return {str(row[0]): str(row[1]) for row in rows}
 
-    def run(self, sql: str) -> pa.Table:
-        """Run one read-only query and return its rows."""
-        with self._translated():
+    def run(self, sql: str, limits: Limits = UNLIMITED) -> pa.Table:
+        """Run one read-only query and return its rows; raise QueryTimeoutError or ResultTooLargeError."""
+        with self._translated(), self._stopped_after(limits.seconds):
             relation = self._connection.sql(sql)
             if relation is None:
                 raise EngineError("the statement returned no rows to read")
-            return relation.to_arrow_table()
+            if limits.rows is not None:
+                relation = relation.limit(limits.rows + 1)
+            table = relation.to_arrow_table()
+        check_size(table.num_rows, table.nbytes, limits)
+        return table
+
+    @contextmanager
+    def _stopped_after(self, seconds: float | None) -> Iterator[None]:
+        """Interrupt what runs inside once it has taken longer; raise QueryTimeoutError then."""
+        if seconds is None:
+            yield
+            return
+        timer = Timer(seconds, self._connection.interrupt)
+        timer.start()
+        try:
+            yield
+        except duckdb.InterruptException as error:
+            raise QueryTimeoutError(
+                f"the query ran longer than {seconds:g} s and was ended", hint="narrow it, or allow more time"
+            ) from error
+        finally:
+            timer.cancel()
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Run one read-only query with a small answer and return its rows as plain values."""
