@@ -47,7 +47,7 @@ def check_columns(project: Project, columns: Mapping[str, Mapping[str, str]]) ->
             for segment in project.segments.values():
                 if segment.source == name:
                     findings += segment_columns(segment, source, stored_names, project.segments, project.dialect)
-            for metric in project.metrics.values():
+            for metric in (*project.metrics.values(), *project.flawed):
                 if isinstance(metric.definition, Aggregate) and metric.definition.source == name:
                     findings += metric_columns(metric, source, stored_names, project.segments, project.dialect)
     return sort(findings)

@@ -49,7 +49,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """Every definition by name. What had an error is left out and explained in `diagnostics`."""
+    """Every definition by name. What had an error is left out and explained in `diagnostics`.
+
+    `flawed` are metrics left out that could be read: their columns can still be checked, so that all is told at once.
+    """
 
     root: str
     settings: Settings = field(default_factory=Settings)
@@ -60,6 +63,7 @@ class Project:
     dimensions: Mapping[str, Dimension] = field(default_factory=lambda: MappingProxyType({}))
     metrics: Mapping[str, Metric] = field(default_factory=lambda: MappingProxyType({}))
     diagnostics: tuple[Diagnostic, ...] = ()
+    flawed: tuple[Metric, ...] = ()
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:

@@ -44,8 +44,18 @@ def resolve_metrics(drafts: Drafts, dialect: str) -> dict[str, Metric]:
             before = drafts.errors()
             resolved = _resolve_one(metric, terms, drafts, dialect)
             _keep(resolved, before, good, drafts)
+    _check_flawed(terms, drafts, dialect)
     _resolve_formulas(good, terms, drafts, dialect)
     return {name: good[name] for name in drafts.metrics if name in good}
+
+
+def _check_flawed(terms: Mapping[str, Terms], drafts: Drafts, dialect: str) -> None:
+    """Report what else is wrong with metrics that are left out already, but not that they are."""
+    before = len(drafts.findings)
+    for metric in drafts.flawed:
+        if not isinstance(metric.definition, Formula):
+            _resolve_one(metric, terms, drafts, dialect)
+    drafts.findings[before:] = [finding for finding in drafts.findings[before:] if finding.code != "left-out"]
 
 
 def _keep(metric: Metric, before: int, good: dict[str, Metric], drafts: Drafts) -> None:
@@ -110,7 +120,6 @@ def _with_source_of_event(metric: Metric, definition: Aggregate, drafts: Drafts)
 
 
 def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts: Drafts, dialect: str) -> None:
-    before = drafts.errors()
     written = definition.dialect or dialect
     if not Dialect.get(written):
         return
@@ -127,8 +136,10 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
         message = f"metric '{metric.name}': source '{known.source.name}' has no time column"
         hint = f"add time = \"…\" to source '{known.source.name}'"
         drafts.findings.append(diagnose("missing-time", message, at, hint=hint))
-    if known.stored is not None and drafts.errors() == before:
-        drafts.findings.extend(metric_columns(metric, known.source, known.stored, drafts.segments, dialect))
+    if known.stored is not None:
+        told = {(finding.file, finding.line, finding.column) for finding in drafts.findings}
+        found = metric_columns(metric, known.source, known.stored, drafts.segments, dialect)
+        drafts.findings += [one for one in found if (one.file, one.line, one.column) not in told]
 
 
 def _report_expression(metric: Metric, error: DefinitionError, drafts: Drafts) -> None:
