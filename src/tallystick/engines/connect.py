@@ -21,6 +21,16 @@ SERVERS = {
 def connect(project: Project, *, read_only: bool = False) -> Engine:
     """Open the project's warehouse; without a file yet, a read-only one lives in memory. Raise EngineError."""
     warehouse = project.warehouse
+    engine = _open(project, warehouse, read_only=read_only)
+    if not warehouse.allow:
+        return engine
+    from tallystick.engines.governed import GovernedEngine
+
+    files = [source.name for source in project.sources.values() if source.file]
+    return GovernedEngine(engine, (*warehouse.allow, *files), warehouse.name)
+
+
+def _open(project: Project, warehouse: Warehouse, *, read_only: bool) -> Engine:
     if warehouse.engine in SERVERS:
         return connect_server(warehouse, read_only=read_only)
     if warehouse.engine != "duckdb":
