@@ -14,6 +14,7 @@ DEFAULT_FILE = Path(".tally") / "warehouse.duckdb"
 SERVERS = {
     "postgres": "tallystick.engines.postgres:PostgresEngine",
     "clickhouse": "tallystick.engines.clickhouse:ClickHouseEngine",
+    "spark": "tallystick.engines.spark:SparkEngine",
 }
 """Engines that are reached by connection settings; each is imported when it is asked for."""
 
