@@ -16,7 +16,7 @@ from tallystick.store.tables import series
 PLAIN = ""
 """What a key column holds where there is nothing to say: no window, no dimension."""
 _NAMES = ("project", "metric", "grain", "window", "entity_type", "dimension")
-_IS_IT = and_(*(series.c[name] == bindparam(f"its_{name}") for name in _NAMES))
+IS_IT = and_(*(series.c[name] == bindparam(f"its_{name}") for name in _NAMES))
 _CREATE: dict[str, Any] = {"postgresql": postgresql.insert(series), "sqlite": sqlite.insert(series)}
 
 
@@ -114,7 +114,7 @@ def redefine(connection: Connection, held: Held, definition_hash: str) -> None:
 def generations(connection: Connection, project: str, wanted: Wanted) -> tuple[Generation, ...]:
     """Return every generation of a series, oldest first: a chart marks where each became live."""
     columns = ("id", "generation", "is_live", "definition_hash", "watermark", "live_from")
-    statement = select(*(series.c[name] for name in columns)).where(_IS_IT).order_by(series.c.generation)
+    statement = select(*(series.c[name] for name in columns)).where(IS_IT).order_by(series.c.generation)
     return tuple(
         Generation(id=row[0], number=row[1], is_live=row[2], definition_hash=row[3], watermark=row[4], live_from=row[5])
         for row in connection.execute(statement, its(project, wanted))
@@ -140,7 +140,7 @@ def begin_rebuild(connection: Connection, project: str, wanted: Wanted, definiti
 def commit_rebuild(connection: Connection, project: str, wanted: Wanted, now: datetime) -> None:
     """Swap the generation that was built into the place of the live one, which is kept; raise ConflictError."""
     new = own(connection, project, wanted, "", rebuilding=True)
-    was_live = and_(_IS_IT, series.c.is_live)
+    was_live = and_(IS_IT, series.c.is_live)
     connection.execute(
         update(series).where(was_live).values(is_live=False, live_from=_since(now)), its(project, wanted)
     )
@@ -161,7 +161,7 @@ def _since(now: datetime) -> Any:
 
 def _of(*, rebuilding: bool, held: bool) -> Any:
     """Return the statement that finds the live generation, or the newest one that never was live."""
-    statement = select(series.c.id, series.c.definition_hash, series.c.watermark).where(_IS_IT)
+    statement = select(series.c.id, series.c.definition_hash, series.c.watermark).where(IS_IT)
     if rebuilding:
         statement = statement.where(~series.c.is_live, series.c.live_from.is_(None))
     else:

@@ -10,6 +10,9 @@ from tallystick.compiler.series import Number
 SAME = 1e-9
 """Doubles that differ by less, relative to their size, are the same: parallel sums add in any order."""
 
+_WHOLE = 2**53
+"""Every whole number up to this one is a double."""
+
 Facts = tuple[float | None, float | None, float | None, str | None]
 """Value, numerator, denominator and their exact text."""
 
@@ -19,16 +22,9 @@ def facts(value: Number | None, numerator: Number | None, denominator: Number | 
 
     Whole numbers beyond 2^53 and decimals without an equal double are kept as text, so that they come back unchanged.
     """
-    if type(value) is float and numerator is None and denominator is None:
-        return (value if math.isfinite(value) else None), None, None, None
-    numbers = [_finite(number) for number in (value, numerator, denominator)]
-    doubles = [_double(number) for number in numbers]
-    if all(double == number for double, number in zip(doubles, numbers, strict=True)):
-        exact = None
-    else:
-        pairs = zip(doubles, numbers, strict=True)
-        exact = "|".join("" if double == number else str(number) for double, number in pairs)
-    return doubles[0], doubles[1], doubles[2], exact
+    first, second, third = _kept(value), _kept(numerator), _kept(denominator)
+    exact = f"{first[1]}|{second[1]}|{third[1]}" if first[1] or second[1] or third[1] else None
+    return first[0], second[0], third[0], exact
 
 
 def restored(
@@ -64,20 +60,19 @@ def _is_exact(number: Number) -> bool:
     return not isinstance(number, float) or number.is_integer()
 
 
-def _finite(number: Number | None) -> Number | None:
-    if number is None or isinstance(number, int):
-        return number
-    return number if math.isfinite(number) else None
-
-
-def _double(number: Number | None) -> float | None:
+def _kept(number: Number | None) -> tuple[float | None, str]:
+    """Return a number's double, and its text where they differ."""
     if number is None:
-        return None
+        return None, ""
+    if type(number) is int and -_WHOLE <= number <= _WHOLE:
+        return float(number), ""
     try:
         double = float(number)
     except OverflowError:
-        return None
-    return double if math.isfinite(double) else None
+        return None, str(number)
+    if not math.isfinite(double):
+        return None, ""
+    return double, "" if double == number else str(number)
 
 
 def _parsed(text: str) -> Number:

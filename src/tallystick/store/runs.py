@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, Update, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.compiler.series import Wanted
@@ -22,6 +22,19 @@ from tallystick.store.secrecy import without_secrets
 from tallystick.store.tables import runs
 
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert(runs), "sqlite": sqlite.insert(runs)}
+_NAMES = ("project", "subject", "window_start", "window_end")
+_LAST = (
+    select(runs.c.id, runs.c.attempt, runs.c.status, runs.c.lease_until)
+    .where(*(runs.c[name] == bindparam(f"its_{name}", type_=runs.c[name].type) for name in _NAMES))
+    .order_by(runs.c.attempt.desc())
+    .limit(1)
+)
+_OURS = and_(
+    runs.c.id == bindparam("its_id"), runs.c.worker == bindparam("its_worker"), runs.c.status == RunStatus.RUNNING
+)
+_OUTCOME = ("status", "finished_at", "rows", "seconds", "sql_hash", "error", "covered_start", "covered_end")
+_FINISH = update(runs).where(_OURS).values({name: bindparam(name, type_=runs.c[name].type) for name in _OUTCOME})
+_RENEW = update(runs).where(_OURS).values(lease_until=bindparam("until", type_=runs.c.lease_until.type))
 _FAILED = (RunStatus.ERROR.value, RunStatus.LOST.value)
 
 
@@ -80,8 +93,7 @@ def claim(
     Commit at once: others see the claim then.
     """
     now = in_utc(now)
-    columns = (runs.c.id, runs.c.attempt, runs.c.status, runs.c.lease_until)
-    last = connection.execute(select(*columns).where(_is_for(key)).order_by(runs.c.attempt.desc()).limit(1)).first()
+    last = connection.execute(_LAST, _named(key)).first()
     if last is not None:
         if last.status == RunStatus.RUNNING and last.lease_until > now:
             return None
@@ -120,7 +132,7 @@ def claim(
 def renew(connection: Connection, run: Run, now: datetime, lease: timedelta) -> Run:
     """Hold a run for longer; raise ConflictError where it is no longer ours."""
     until = max(in_utc(now) + lease, run.lease_until)
-    _update(connection, run, {"lease_until": until})
+    _update(connection, _RENEW, run, {"until": until})
     return replace(run, lease_until=until)
 
 
@@ -151,7 +163,7 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
         "covered_start": window[0] if window else None,
         "covered_end": window[1] if window else None,
     }
-    _update(connection, run, changes)
+    _update(connection, _FINISH, run, changes)
     return replace(
         run,
         status=status,
@@ -216,13 +228,13 @@ def running(connection: Connection, project: str, now: datetime) -> frozenset[st
     return frozenset(connection.execute(statement).scalars())
 
 
-def _is_for(key: RunKey) -> Any:
-    return and_(
-        runs.c.project == key.project,
-        runs.c.subject == key.subject,
-        runs.c.window_start == key.start,
-        runs.c.window_end == key.end,
-    )
+def _named(key: RunKey) -> dict[str, Any]:
+    return {
+        "its_project": key.project,
+        "its_subject": key.subject,
+        "its_window_start": key.start,
+        "its_window_end": key.end,
+    }
 
 
 def _lose(connection: Connection, run: int, now: datetime) -> bool:
@@ -235,10 +247,9 @@ def _lose(connection: Connection, run: int, now: datetime) -> bool:
     return connection.execute(statement).rowcount == 1
 
 
-def _update(connection: Connection, run: Run, changes: dict[str, Any]) -> None:
+def _update(connection: Connection, statement: Update, run: Run, changes: dict[str, Any]) -> None:
     """Change a run that is still ours."""
-    ours = and_(runs.c.id == run.id, runs.c.worker == run.worker, runs.c.status == RunStatus.RUNNING)
-    if connection.execute(update(runs).where(ours).values(**changes)).rowcount != 1:
+    if connection.execute(statement, {"its_id": run.id, "its_worker": run.worker, **changes}).rowcount != 1:
         raise ConflictError(
             f"run {run.id} ({run.key.subject}) is no longer held by '{run.worker}'",
             hint="its lease ended and another worker took over; use a longer lease",

@@ -24,7 +24,6 @@ LONGEST_NAME = 300
 _KEY = ("bucket", "entity_id", "dimension_value", "is_other")
 _FACTS = ("value", "numerator", "denominator", "exact")
 _COLUMNS = (*_KEY, *_FACTS, "n", "state", "definition_hash", "collected_at")
-_WITH_SERIES = ("series_id", *_COLUMNS)
 _N, _STATE, _HASH = 8, 9, 10
 _IN_SERIES = table.c.series_id == bindparam("series")
 _IN_WINDOW = and_(_IN_SERIES, table.c.bucket >= bindparam("start"), table.c.bucket < bindparam("end"))
@@ -38,7 +37,7 @@ _READ_LATEST = (
     .order_by(*_ORDER)
 )
 _DELETE = delete(table).where(_IN_WINDOW)
-_INSERT = insert(table)
+_INSERT = f"INSERT INTO points (series_id, {', '.join(_COLUMNS)}) VALUES "
 
 Key = tuple[datetime, str, str, bool]
 Stored = tuple[Any, ...]
@@ -105,7 +104,7 @@ def replace_window(  # noqa: PLR0913 - a window, its values and what is true of 
         if old:
             connection.execute(_DELETE, window)
         if merged:
-            connection.execute(_INSERT, [dict(zip(_WITH_SERIES, (held.id, *r), strict=True)) for r in merged])
+            _insert(connection, held.id, merged)
     if revised:
         stamp = {"series_id": held.id, "revised_at": in_utc(collected_at), "new_hash": definition_hash}
         connection.execute(insert(revisions), [stamp | revision for revision in revised])
@@ -219,6 +218,18 @@ def _merged(old: dict[Key, Stored], new: dict[Key, Stored]) -> tuple[list[Stored
         restated=len(revised),
     )
     return rows, sorted(revised, key=lambda row: tuple(row[name] for name in _KEY)), counts
+
+
+def _insert(connection: Connection, series: int, rows: list[Stored]) -> None:
+    """Insert rows past SQLAlchemy's conversions, which take longer than everything else about a window."""
+    if connection.dialect.name == "sqlite":
+        values = [(series, row[0].isoformat(" "), *row[1:-1], row[-1].isoformat(" ")) for row in rows]
+        mark = "?"
+    else:
+        values = [(series, *row) for row in rows]
+        mark = "%s"
+    marks = ", ".join([mark] * (len(_COLUMNS) + 1))
+    connection.exec_driver_sql(f"{_INSERT} ({marks})", values)
 
 
 def _facts(row: Stored) -> Facts:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from tallystick.compiler.series import Wanted
 from tallystick.store import identity
 from tallystick.store.columns import in_utc
 from tallystick.store.tables import series
+
+_TO = bindparam("to", type_=series.c.watermark.type)
+_ADVANCE = (
+    update(series)
+    .where(identity.IS_IT, series.c.is_live, or_(series.c.watermark.is_(None), series.c.watermark < _TO))
+    .values(watermark=_TO)
+)
 
 
 def get(connection: Connection, project: str, wanted: Wanted, *, rebuilding: bool = False) -> datetime | None:
@@ -51,8 +58,10 @@ def advance(
     rebuilding: bool = False,
 ) -> datetime:
     """Move a watermark forward to an instant and return where it stands; a clock that went back moves nothing."""
-    held = identity.own(connection, project, wanted, definition_hash, rebuilding=rebuilding)
     to = in_utc(to)
+    if not rebuilding and connection.execute(_ADVANCE, {**identity.its(project, wanted), "to": to}).rowcount:
+        return to
+    held = identity.own(connection, project, wanted, definition_hash, rebuilding=rebuilding)
     if held.watermark is not None and held.watermark >= to:
         return held.watermark
     connection.execute(update(series).where(series.c.id == held.id).values(watermark=to))
