@@ -132,11 +132,9 @@ def _decimals(column: pa.ChunkedArray, valid: Array | None) -> Numbers:
 
 def labels(column: pa.ChunkedArray) -> Labels:
     """Return a column as labels in order of appearance; NULL is one of them."""
-    import pyarrow.compute as pc
-
-    encoded = pc.dictionary_encode(column, null_encoding="encode").combine_chunks()
-    if encoded.type.num_fields == 0 and hasattr(encoded, "num_chunks"):
-        encoded = encoded.chunk(0)
+    if len(column) == 0:
+        return Labels([], np.zeros(0, np.int64))
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     return Labels(encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False))
 
 
