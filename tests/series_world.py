@@ -17,7 +17,7 @@ from tallystick.definitions.entity import Entity, RollUp
 from tallystick.definitions.metric import Aggregate, Formula, Metric
 from tallystick.definitions.project import Project, Settings
 from tallystick.definitions.source import Column, Source
-from tallystick.sql.calendar import Calendar
+from tallystick.sql.calendar import UTC_CALENDAR, Calendar
 from tallystick.sql.grain import Grain
 
 BEGIN = datetime(2024, 3, 28, tzinfo=UTC)
@@ -78,9 +78,7 @@ def metrics(expressions: list[str]) -> st.SearchStrategy[dict[str, Metric]]:
     return st.lists(one, min_size=2, max_size=6).map(build)
 
 
-def project(
-    found: dict[str, Metric], calendar: Calendar = Calendar(), *, engine: str = "duckdb", schema: str = "main"
-) -> Project:  # noqa: B008
+def project(found: dict[str, Metric], calendar: Calendar = UTC_CALENDAR, *, schema: str = "main") -> Project:
     """Return the project that reads the table `events`."""
     level = Column(name="level", sql="case when x > 2 then 'high' when x <= 2 then 'low' end")
     doubled = Column(name="doubled", sql="x + x")

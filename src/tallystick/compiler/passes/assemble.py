@@ -37,7 +37,7 @@ def merge_atoms(answer: AtomRows, atoms: Atoms, cells: Iterable[tuple[Cell, froz
 
     Cells that have no exact value in machine numbers are left out.
     """
-    codes, position = np.unique(answer.atom, return_inverse=True)
+    codes, position = _compact(answer.atom, atoms.size)
     wanted = [(cell, own) for cell, own in cells if cell.kind not in (CellKind.DISTINCT, CellKind.DIRECT)]
     filters = sorted({own for _, own in wanted}, key=sorted)
     truth = np.array([atoms.truth(own, codes) for own in filters]).reshape(len(filters), len(codes))
@@ -58,6 +58,14 @@ def merge_atoms(answer: AtomRows, atoms: Atoms, cells: Iterable[tuple[Cell, froz
             continue
         found |= zip((cell for cell, _ in members), merged, strict=True)
     return found
+
+
+def _compact(atom: Array, size: int) -> tuple[Array, Array]:
+    """Return the combinations there are, and which of them each row has."""
+    codes = np.flatnonzero(np.bincount(atom, minlength=size))
+    place = np.zeros(size, np.int64)
+    place[codes] = np.arange(len(codes))
+    return codes, place[atom]
 
 
 class _Dense:

@@ -189,7 +189,18 @@ def _named(tests: list[_Test], points: Mapping[str, exp.Expr], *, negated: bool)
         if negated:
             truth[-1] = False
         truths[test.key] = truth
-    return Bins(_case(ifs, 0), size, truths)
+    return _merged(Bins(_case(ifs, 0), size, truths))
+
+
+def _merged(made: Bins) -> Bins:
+    """Give bins in which the same conjuncts are true one number."""
+    lines = np.array([made.truths[key] for key in sorted(made.truths)]).T
+    kept, number = np.unique(lines, axis=0, return_inverse=True)
+    code = made.code.copy()
+    for node in [*code.args["ifs"], code]:
+        place = "default" if node is code else "true"
+        node.set(place, exp.Literal.number(int(number[int(node.args[place].name)])))
+    return Bins(code, len(kept), {key: kept[:, index] for index, key in enumerate(sorted(made.truths))})
 
 
 def _stretches(tests: list[_Test], points: Mapping[str, exp.Expr], kind: str) -> Bins:
@@ -212,7 +223,7 @@ def _stretches(tests: list[_Test], points: Mapping[str, exp.Expr], kind: str) ->
     size = len(ordered) + 2
     position = {cut: index for index, cut in enumerate(ordered)}
     truths = {test.key: _stretch_truth(test, position, rank, size) for test in tests}
-    return Bins(_case(ifs, size - 1), size, truths)
+    return _merged(Bins(_case(ifs, size - 1), size, truths))
 
 
 def _stretch_truth(
