@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,20 +131,34 @@ def _decimals(column: pa.ChunkedArray, valid: Array | None) -> Numbers:
     return of_objects(values)
 
 
-def labels(column: pa.ChunkedArray) -> Labels:
-    """Return a column as labels in order of appearance; NULL is one of them."""
-    import pyarrow.compute as pc
+def labels(column: pa.ChunkedArray, convert: Callable[[Any], Any]) -> Labels:
+    """Return a column as labels in order of appearance, converted; NULL is one of them."""
+    if len(column) == 0:
+        return Labels([], np.zeros(0, np.int64))
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    return Labels(_Names(encoded.dictionary, convert), encoded.indices.to_numpy(zero_copy_only=False))
 
-    encoded = pc.dictionary_encode(column, null_encoding="encode").combine_chunks()
-    if encoded.type.num_fields == 0 and hasattr(encoded, "num_chunks"):
-        encoded = encoded.chunk(0)
-    return Labels(encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False))
+
+class _Names(Sequence[Any]):
+    """Values of a dictionary, converted when they are first asked for: assembling needs their number only."""
+
+    def __init__(self, dictionary: pa.Array, convert: Callable[[Any], Any]) -> None:
+        self._dictionary, self._convert = dictionary, convert
+
+    @cached_property
+    def _values(self) -> list[Any]:
+        return [None if value is None else self._convert(value) for value in self._dictionary.to_pylist()]
+
+    def __len__(self) -> int:
+        return len(self._dictionary)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values[index]
 
 
 def texts(column: pa.ChunkedArray) -> Labels:
     """Return a column of ids or dimension values as text."""
-    found = labels(column)
-    return Labels([None if name is None else _text(name) for name in found.names], found.codes)
+    return labels(column, _text)
 
 
 def _text(value: Any) -> str:
@@ -152,8 +167,7 @@ def _text(value: Any) -> str:
 
 def moments(column: pa.ChunkedArray, calendar: Calendar) -> Labels:
     """Return the start of every row's bucket as an instant: dates begin at local midnight, timestamps are UTC."""
-    found = labels(column)
-    return Labels([instant(name, calendar) for name in found.names], found.codes)
+    return labels(column, lambda value: instant(value, calendar))
 
 
 def instant(value: Any, calendar: Calendar) -> datetime:
