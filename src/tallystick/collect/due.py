@@ -83,7 +83,7 @@ def wait(failures: int, grain: Grain) -> timedelta:
     if failures < 1:
         return timedelta()
     bucket = _LENGTHS.get(grain, LONGEST_WAIT)
-    return min(bucket * min(2 ** min(failures - 1, _MOST), _MOST), LONGEST_WAIT)
+    return min(bucket * min(1 << min(failures - 1, _MOST), _MOST), LONGEST_WAIT)
 
 
 def went_back(standing: Standing, now: datetime) -> bool:

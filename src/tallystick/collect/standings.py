@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -17,14 +17,19 @@ from tallystick.store.runs import Streak
 
 
 def standings(
-    connection: Connection, project: str, subjects: Sequence[Subject], now: datetime, lost: frozenset[str]
+    connection: Connection,
+    project: str,
+    subjects: Sequence[Subject],
+    moment: datetime,
+    now: datetime,
+    lost: frozenset[str],
 ) -> dict[str, Standing]:
     """Return where each series stands; series somebody is at work on are left out.
 
-    `lost` are those whose worker has just been found dead: one such end alone is no failure of theirs.
+    `moment` is the time leases are measured by. `lost` are those whose worker has just been found dead: one such end alone is no failure of theirs.
     """
     # In this order: what was at work and is not any more has committed before its watermark is read.
-    busy = runs.running(connection, project, now)
+    busy = runs.running(connection, project, moment)
     live = watermarks.states(connection, project)
     streaks = runs.streaks(connection, project)
     found: dict[str, Standing] = {}
@@ -38,7 +43,7 @@ def standings(
     return found
 
 
-def standing(  # noqa: PLR0913 - what is known of a series
+def standing(
     connection: Connection,
     project: str,
     subject: Subject,
@@ -77,8 +82,3 @@ def _settling(
     oldest = ruler.shift(ruler.floor(progress - ruler.settle), -1)
     stored = series.read_points(connection, project, subject.wanted, oldest, progress)
     return min((point.point.bucket for point in stored if point.state is PointState.SETTLING), default=None)
-
-
-def by_name(subjects: Sequence[Subject]) -> Mapping[str, Subject]:
-    """Return series by their names."""
-    return {subject.name: subject for subject in subjects}

@@ -62,9 +62,7 @@ def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime, settin
     return Task(subject=subject, reason=reason, stretch=stretch, expected=standing.progress)
 
 
-def _rebuild(
-    subject: Subject, standing: Standing, ask: Ask, now: datetime, settings: CollectSettings
-) -> Task | None:
+def _rebuild(subject: Subject, standing: Standing, ask: Ask, now: datetime, settings: CollectSettings) -> Task | None:
     """Return the task that reads the whole history of a changed series again, or what is left of it."""
     since = min((start for start in (standing.history, ask.start) if start is not None), default=None)
     ruler = subject.ruler

@@ -96,7 +96,7 @@ def by_hand(progress: datetime | None, now: datetime, ruler: Ruler, settings: Co
     return Stretch(min(start, due.start), due.end)
 
 
-def asked(  # noqa: PLR0913 - a window, and what keeps it from being taken literally
+def asked(
     start: datetime | None,
     end: datetime | None,
     progress: datetime | None,

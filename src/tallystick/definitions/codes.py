@@ -99,6 +99,7 @@ CODES = {
     "registry-error": "A Python registry that cannot be run.",
     "reordered-columns": "Columns of an SQL definition in another order than the contract's.",
     "reserved-name": "A name that has a meaning of its own.",
+    "secret-in-file": "A password in a definition file; it belongs into the environment.",
     "toml-syntax": "Text that is not TOML.",
     "undeclared-entity": "An entity that only a source or a roll-up mentions, named almost like a defined one.",
     "undocumented": "A metric without a description or an owner.",
