@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tallystick.collect.read_answer import columns_of
-from tallystick.collect.read_columns import Labels, SeriesColumns, moments, numbers, texts
+from tallystick.collect.read_columns import Labels, SeriesColumns, moments, numbers, texts, whole
 from tallystick.compiler.passes.assemble import AtomRows, count_masks, merge_atoms, regroup
 from tallystick.compiler.passes.combine import InexactError, combine
 from tallystick.compiler.passes.numbers import Array, Numbers
@@ -77,8 +77,8 @@ def _atoms(engine: Engine, work: AtomsPass, limits: Limits) -> tuple[dict[Wanted
     width = table.num_columns - len(work.columns) - 1
     rows = AtomRows(
         group=groups.row,
-        atom=numbers(table.column(width - 1), ATOM).data if work.atoms.size > 1 else np.zeros(table.num_rows, np.int64),
-        rows=numbers(table.column(width), ROWS).data,
+        atom=whole(table.column(width - 1), ATOM) if work.atoms.size > 1 else np.zeros(table.num_rows, np.int64),
+        rows=whole(table.column(width), ROWS),
         partials={
             column: numbers(table.column(width + 1 + index), column.argument)
             for index, column in enumerate(work.columns)
@@ -98,8 +98,8 @@ def _masks(table: pa.Table, mask: MaskQuery, like: Recipe, groups: Groups) -> di
     mine = _groups(table, like)
     place = _places(mine, groups)[mine.row]
     known = place >= 0
-    words = [numbers(table.column(name), name).data[known] for name in table.column_names if _is_word(name, table)]
-    keys = numbers(table.column(table.num_columns - 1), KEYS).data[known]
+    words = [whole(table.column(name), name)[known] for name in table.column_names if _is_word(name, table)]
+    keys = whole(table.column(table.num_columns - 1), KEYS)[known]
     counts = count_masks(place[known], words, keys, len(mask.cells), len(groups))
     return dict(zip(mask.cells, counts, strict=True))
 
@@ -172,7 +172,7 @@ def _one(each: Recipe, groups: Groups, cells: Mapping[Cell, Numbers]) -> SeriesC
     is_other: Array | None = None
     if each.wanted.values_limit is not None:
         groups, cells, is_other = _folded(each, groups, cells)
-    n = cells[each.n].data
+    n = cells[each.n].data.astype(np.int64, copy=False)
     present = n > 0
     where: Array | None = None if present.all() else np.flatnonzero(present)
     values = {name: cells[cell] if where is None else cells[cell].take(where) for name, cell in each.parts.items()}
