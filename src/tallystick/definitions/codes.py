@@ -18,6 +18,7 @@ CODES = {
     "bad-value": "A value that is not one of the known ones, or out of range.",
     "bad-window": "Not a rolling window, an empty one, or one longer than ten years.",
     "conflicting-keys": "Two keys that say the same thing.",
+    "cross-source-breakdown": "A breakdown of a ratio whose operands are on different sources.",
     "default-not-reached": "An entity of `[defaults]` that a metric's source cannot reach; the metric goes without it.",
     "duplicate-mapping": "A mapping from one entity to another that repeats pairs; each pair counts once.",
     "duplicate-name": "A name that is already defined; the message names both places.",
