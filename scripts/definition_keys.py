@@ -145,7 +145,8 @@ TABLES = (
         {
             "expr, expression, select_expression": "An SQL aggregate over the rows of the source, or a formula.",
             "source, data_source": "The source whose rows are aggregated.",
-            "where": "A filter's name or an SQL condition; several in a list must all hold.",
+            "where": "A filter's name, an SQL condition or a table `{ column = …, op = …, value = … }`; several in a list must "
+            "all hold.",
             "event": "An event: its source and condition.",
             "aggregation": "Short for an expression: `count`, `sum`, `avg`, `min`, `max`, `count_distinct`, "
             "`approx_count_distinct`, `median`, `quantile`, `first`, `last`.",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 CODES = {
     "ambiguous-entity": "An entity is reached from a source in more than one way; name its column in the source.",
+    "bad-condition": "A condition whose column, operator and value do not fit together.",
     "bad-date": "Not a date or an instant.",
     "bad-definition": "An SQL definition whose macros or SQL cannot be compiled.",
     "bad-duration": "Not a length of time such as `2 days`.",
@@ -17,6 +18,7 @@ CODES = {
     "bad-time-zone": "Not a time zone of the tz database.",
     "bad-value": "A value that is not one of the known ones, or out of range.",
     "bad-window": "Not a rolling window, an empty one, or one longer than ten years.",
+    "condition-type": "A condition whose operator or value does not fit what its column holds.",
     "conflicting-keys": "Two keys that say the same thing.",
     "cross-source-breakdown": "A breakdown of a ratio whose operands are on different sources.",
     "default-not-reached": "An entity of `[defaults]` that a metric's source cannot reach; the metric goes without it.",
@@ -100,6 +102,8 @@ CODES = {
     "registry-error": "A Python registry that cannot be run.",
     "reordered-columns": "Columns of an SQL definition in another order than the contract's.",
     "reserved-name": "A name that has a meaning of its own.",
+    "too-many-conditions": "More than 100 conditions on one metric.",
+    "too-many-values": "More than 100 values in one condition.",
     "toml-syntax": "Text that is not TOML.",
     "undeclared-entity": "An entity that only a source or a roll-up mentions, named almost like a defined one.",
     "undocumented": "A metric without a description or an owner.",
@@ -121,6 +125,7 @@ CODES = {
     "unused-entity": "An entity no source carries.",
     "unused-source": "A source no metric reads.",
     "unused-variable": "A variable of an SQL definition that its SQL does not use.",
+    "value-too-long": "A value of a condition above 4,096 characters.",
     "warehouse-unavailable": "The warehouse cannot be opened.",
     "wrong-source": "An event or segment of another source.",
     "wrong-type": "A value of another kind than its key takes.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tallystick.definitions.about import About
+from tallystick.definitions.condition import Condition
 from tallystick.definitions.origin import Origin
 from tallystick.definitions.oso_options import OsoOptions
 from tallystick.sql.grain import Grain, Window
@@ -20,7 +21,7 @@ class Aggregate:
 
     While definitions are read, `source` may be empty (the event says it), `expr` may be in our own spelling
     (`is_canonical`) and `per_distinct` may name the entity whose different things divide the value; resolving names
-    writes all three out.
+    writes all three out. `structured` are conditions by their places in `where`, kept beside the SQL they become.
     """
 
     source: str
@@ -29,6 +30,7 @@ class Aggregate:
     dialect: str | None = None
     is_canonical: bool = False
     per_distinct: str | None = None
+    structured: tuple[tuple[int, Condition], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

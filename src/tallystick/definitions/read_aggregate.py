@@ -8,6 +8,7 @@ from dataclasses import replace
 from tallystick.definitions.about import About
 from tallystick.definitions.fields import IDENTIFIER, Fields
 from tallystick.definitions.metric import Aggregate, Formula, Metric
+from tallystick.definitions.read_condition import read_where
 
 EXPR = ("expr", "expression", "select_expression")
 SOURCE = ("source", "data_source")
@@ -92,7 +93,7 @@ def aggregate(fields: Fields, expr: str, *, is_canonical: bool = False) -> Aggre
     """Build an aggregate; one that names only an event gets its source when names are resolved."""
     source = fields.text(*SOURCE)
     event = fields.text("event")
-    where = fields.texts("where") or ()
+    where, structured = read_where(fields)
     dialect = fields.text("dialect")
     if source is None and event is None:
         if not fields.has(*SOURCE, "event"):
@@ -100,7 +101,15 @@ def aggregate(fields: Fields, expr: str, *, is_canonical: bool = False) -> Aggre
         return None
     if event is not None:
         where = (event, *where)
-    return Aggregate(source=source or "", expr=expr, where=where, dialect=dialect, is_canonical=is_canonical)
+        structured = tuple((index + 1, condition) for index, condition in structured)
+    return Aggregate(
+        source=source or "",
+        expr=expr,
+        where=where,
+        dialect=dialect,
+        is_canonical=is_canonical,
+        structured=structured,
+    )
 
 
 def with_divisor(fields: Fields, definition: Aggregate | None) -> Aggregate | Formula | None:
@@ -119,6 +128,12 @@ def with_divisor(fields: Fields, definition: Aggregate | None) -> Aggregate | Fo
     where = tuple(shared) if definition.source else (event, *shared)
     things = Aggregate(source=definition.source, expr="", where=where, dialect=definition.dialect, per_distinct=entity)
     return _formula(fields, (definition, things), (fields, fields))
+
+
+def without_event(definition: Aggregate) -> Aggregate:
+    """Return a definition without its first condition, which is its event."""
+    structured = tuple((index - 1, condition) for index, condition in definition.structured)
+    return replace(definition, where=definition.where[1:], structured=structured)
 
 
 def ratio(fields: Fields) -> Aggregate | Formula | None:
@@ -148,11 +163,16 @@ def _operands(fields: Fields, are_tables: bool) -> Aggregate | Formula | None:
     top, bottom = _operand(readers[0], fields.name), _operand(readers[1], fields.name)
     if top is None or bottom is None:
         return None
-    if top.source and (top.source, top.where) == (bottom.source, bottom.where):
+    if top.source and _rows(top) == _rows(bottom):
         return replace(
             top, expr=f"({top.expr}) / ({bottom.expr})", is_canonical=top.is_canonical or bottom.is_canonical
         )
     return _formula(fields, (top, bottom), readers)
+
+
+def _rows(definition: Aggregate) -> tuple[object, ...]:
+    """Return what decides which rows a definition counts."""
+    return definition.source, definition.where, definition.structured
 
 
 def _operand(fields: Fields, metric: str) -> Aggregate | None:

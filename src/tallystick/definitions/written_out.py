@@ -6,12 +6,16 @@ from dataclasses import replace
 
 from sqlglot.dialects.dialect import Dialect
 
+from tallystick.definitions.columns import condition_path
+from tallystick.definitions.condition_sql import kind_of, render
 from tallystick.definitions.diagnostics import diagnose, nearest
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.fragment import parse_fragment
 from tallystick.definitions.metric import Aggregate, Formula, Metric
 from tallystick.definitions.origin import place_of
-from tallystick.errors import CompileError
+from tallystick.definitions.read_aggregate import without_event
+from tallystick.definitions.source import Source
+from tallystick.errors import CompileError, DefinitionError
 from tallystick.sql import portable
 
 CANONICAL = "duckdb"
@@ -42,6 +46,11 @@ def _written(metric: Metric, definition: Aggregate, drafts: Drafts, dialect: str
         if spelled is None:
             return None
         definition = spelled
+    if definition.structured:
+        rendered = _rendered(metric, definition, drafts, definition.dialect or dialect)
+        if rendered is None:
+            return None
+        definition = rendered
     if definition.per_distinct is not None:
         return _per_distinct(metric, definition, definition.per_distinct, drafts)
     return definition
@@ -62,24 +71,42 @@ def _in_dialect(metric: Metric, definition: Aggregate, drafts: Drafts, dialect: 
 
 def _per_distinct(metric: Metric, definition: Aggregate, entity: str, drafts: Drafts) -> Aggregate | None:
     """Divide by the different things of an entity; a definition without expression is their number alone."""
-    name, where = definition.source, definition.where
-    if not name:
-        event, *shared = where
-        segment = drafts.segments.get(event)
-        if segment is None:
-            # The side that counts the event reports it; without one there is nobody else to.
-            return None if metric.operand_of else replace(definition, per_distinct=None)
-        name, where = segment.source, tuple(shared)
-    source = drafts.sources.get(name)
+    source = _source(definition, drafts)
     if source is None:
+        # The side that counts the event reports it; without one there is nobody else to.
         return None if metric.operand_of else replace(definition, per_distinct=None)
     if entity not in source.entities:
         at = place_of(metric.origin, "per_distinct")
-        message = f"metric '{metric.operand_of or metric.name}': source '{name}' does not carry '{entity}'"
+        message = f"metric '{metric.operand_of or metric.name}': source '{source.name}' does not carry '{entity}'"
         hint = nearest(entity, source.entities) or f"add {entity} to the source's entities"
         drafts.findings.append(diagnose("unknown-entity", message, at, hint=hint))
         return None
     things = f"count(distinct {source.entities[entity]})"
     if definition.expr:
         return replace(definition, expr=f"({definition.expr}) / {things}", per_distinct=None)
-    return replace(definition, source=name, expr=things, where=where, per_distinct=None)
+    if not definition.source:
+        definition = without_event(definition)
+    return replace(definition, source=source.name, expr=things, per_distinct=None)
+
+
+def _source(definition: Aggregate, drafts: Drafts) -> Source | None:
+    """Return the source of a definition or of its event, if there is one."""
+    if definition.source:
+        return drafts.sources.get(definition.source)
+    segment = drafts.segments.get(definition.where[0])
+    return drafts.sources.get(segment.source) if segment else None
+
+
+def _rendered(metric: Metric, definition: Aggregate, drafts: Drafts, dialect: str) -> Aggregate | None:
+    """Return the definition with its structured conditions as SQL."""
+    source, where = _source(definition, drafts), list(definition.where)
+    written = dialect if Dialect.get(dialect) else CANONICAL
+    before = drafts.errors()
+    for index, condition in definition.structured:
+        kind = kind_of(source, condition.column) if source else None
+        try:
+            where[index] = render(condition, kind, written)
+        except DefinitionError as error:
+            at = place_of(metric.origin, condition_path(metric, index), "where")
+            drafts.findings.append(diagnose("condition-type", error.message, at, hint=error.hint))
+    return None if drafts.errors() > before else replace(definition, where=tuple(where))
