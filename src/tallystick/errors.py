@@ -105,6 +105,12 @@ class ConnectionFailedError(EngineError):
     """A warehouse could not be reached, or did not accept the credentials."""
 
 
+class WarehouseOptionError(EngineError):
+    """A connection setting is unknown, wrong, or refers to something that is not there."""
+
+    exit_code = 2
+
+
 class MissingDriverError(EngineError):
     """The Python driver of an engine is not installed; the hint names the extra that brings it."""
 

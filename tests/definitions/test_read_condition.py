@@ -44,7 +44,7 @@ def test_types_of_the_warehouse_are_checked_where_the_definition_does_not_know_t
     types = {"at": "TIMESTAMP", "amount": "DECIMAL(10,2)", "status": "BOOLEAN"}
     found = check_columns(opened, {"orders": types})
     assert [(one.code, one.line, one.column) for one in found] == [
-        ("condition-type", 7, 26),
+        ("condition-type", 7, 24),
         ("condition-type", 7, 72),
     ]
 

@@ -102,6 +102,7 @@ CODES = {
     "registry-error": "A Python registry that cannot be run.",
     "reordered-columns": "Columns of an SQL definition in another order than the contract's.",
     "reserved-name": "A name that has a meaning of its own.",
+    "secret-in-file": "A password in a definition file; it belongs into the environment.",
     "too-many-conditions": "More than 100 conditions on one metric.",
     "too-many-values": "More than 100 values in one condition.",
     "toml-syntax": "Text that is not TOML.",

@@ -17,7 +17,8 @@ from tallystick.definitions.source import Dimension, Segment, Source
 class Warehouse:
     """Where rows live and models are written: an engine, its connection settings and Tallystick's own schema.
 
-    `storage` is how models are kept: `change_points` read through views, or `dense` rows in tables.
+    `storage` is how models are kept: `change_points` read through views, or `dense` rows in tables. Where `allow` names
+    schemas or tables, nothing else is read.
     """
 
     name: str = "default"
@@ -25,6 +26,7 @@ class Warehouse:
     path: str | None = None
     schema: str = "tally"
     storage: str = "change_points"
+    allow: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

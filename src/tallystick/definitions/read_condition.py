@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -110,20 +109,20 @@ def _values(fields: Fields, operator: Operator, written: tuple[str, Any] | None)
         hint = "join a table that holds them in the source's sql"
         fields.report("too-many-values", f"{len(items)} values are more than {MAX_VALUES}", key, hint=hint)
         return None
-    problems = list(_problems(items))
-    for problem in problems:
-        fields.report(*problem, key)
-    return None if problems else tuple(items)
-
-
-def _problems(items: list[Any]) -> Iterator[tuple[str, str]]:
-    """Yield the code and message of everything that is wrong with values whatever column they are for."""
+    before = len(fields.findings)
     for item in items:
-        if not isinstance(item, str | int | float | date):
-            yield "bad-condition", "a value must be text, a number, true or false, or a date"
-        elif isinstance(item, str) and len(item) > MAX_TEXT:
-            yield "value-too-long", f"a value has {len(item):,} characters, more than {MAX_TEXT:,}"
-        elif isinstance(item, str) and "\0" in item:
-            yield "bad-condition", "a value holds a NUL character, which no engine stores"
-        elif isinstance(item, float) and not math.isfinite(item):
-            yield "bad-condition", f"{item} is not a number to compare with"
+        _check(fields, key, item)
+    return None if len(fields.findings) > before else tuple(items)
+
+
+def _check(fields: Fields, key: str, value: Any) -> None:
+    """Report what is wrong with a value whatever column it is for."""
+    if not isinstance(value, str | int | float | date):
+        fields.report("bad-condition", "a value must be text, a number, true or false, or a date", key)
+    elif isinstance(value, str) and len(value) > MAX_TEXT:
+        message = f"a value has {len(value):,} characters, more than {MAX_TEXT:,}"
+        fields.report("value-too-long", message, key, hint="compare with the start of it")
+    elif isinstance(value, str) and "\0" in value:
+        fields.report("bad-condition", "a value holds a NUL character, which no engine stores", key)
+    elif isinstance(value, float) and not math.isfinite(value):
+        fields.report("bad-condition", f"{value} is not a number to compare with", key)

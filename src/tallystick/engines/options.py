@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from tallystick.definitions.diagnostics import nearest
-from tallystick.errors import UsageError
+from tallystick.errors import WarehouseOptionError
 
 ENV = "env:"
 SECRET_OPTIONS = frozenset({"password", "token", "private_key", "credentials", "url"})
@@ -26,12 +26,12 @@ class Options:
         return self.values.get(name, default)
 
     def number(self, name: str, default: int) -> int:
-        """Return a setting as a whole number; raise UsageError where it is none."""
+        """Return a setting as a whole number; raise WarehouseOptionError where it is none."""
         text = self.values.get(name)
         if text is None:
             return default
         if not text.strip().isdigit():
-            raise UsageError(f"warehouse option '{name}' must be a whole number, not '{text}'")
+            raise WarehouseOptionError(f"warehouse option '{name}' must be a whole number, not '{text}'")
         return int(text)
 
     def scrub(self, text: str) -> str:
@@ -40,12 +40,12 @@ class Options:
 
 
 def read_options(engine: str, options: Mapping[str, str], known: Collection[str]) -> Options:
-    """Resolve `env:NAME` references; raise UsageError for a name the engine does not know or a variable not set."""
+    """Resolve `env:NAME` references; raise WarehouseOptionError for a name the engine does not know or a variable not set."""
     values: dict[str, str] = {}
     secrets: list[str] = []
     for name, text in options.items():
         if name not in known:
-            raise UsageError(f"'{name}' is not an option of {engine}", hint=nearest(name, known))
+            raise WarehouseOptionError(f"'{name}' is not an option of {engine}", hint=nearest(name, known))
         value = _resolved(name, text)
         values[name] = value
         if name in SECRET_OPTIONS or text.startswith(ENV):
@@ -58,7 +58,7 @@ def _resolved(name: str, text: str) -> str:
         return text
     variable = text.removeprefix(ENV)
     if variable not in os.environ:
-        raise UsageError(
+        raise WarehouseOptionError(
             f"warehouse option '{name}' names the environment variable {variable}, which is not set",
             hint=f"set {variable}, or name another",
         )

@@ -167,7 +167,7 @@ def _type_name(column: Any) -> str:
 
 
 _ARROW_TYPES = {
-    16: "bool",
+    16: "bool_",
     20: "int64",
     21: "int16",
     23: "int32",
