@@ -11,7 +11,7 @@ import pytest
 from tallystick import load
 from tallystick.definitions.diagnostics import Severity
 from tallystick.errors import MissingTableError, ProjectError, TallystickError, UsageError
-from tallystick.service.init import profile, write_project
+from tallystick.service.init import profile_file, write_project
 
 ROWS = {
     "dates.csv": "day,shop_id,units\n2024-01-01,1,3\n2024-01-01,2,4\n2024-01-02,1,\n2024-01-02,1,5\n",
@@ -74,7 +74,7 @@ def test_guessed_from_parquet_with_every_type(tmp_path: Path) -> None:
 def test_profile_counts(tmp_path: Path) -> None:
     rows = tmp_path / "dates.csv"
     rows.write_text(ROWS["dates.csv"], encoding="utf-8")
-    units = next(column for column in profile(rows) if column.name == "units")
+    units = next(column for column in profile_file(rows) if column.name == "units")
     assert (units.values, units.nulls, units.distinct) == (3, 1, 3)
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from tallystick.errors import MissingTableError, ProjectError, UsageError
 from tallystick.service.guess import Guess, Profile, guess, identifier, quoted
+from tallystick.service.profile import profile
 
 ROW_FILES = (".parquet", ".csv", ".tsv", ".json", ".ndjson")
-SAMPLED_ROWS = 200_000
-"""Guessing looks at no more rows than this, so that a large file is read as quickly as a small one."""
 
 _SETTINGS = """\
 # What holds for the whole project. `tally check` reports mistakes with file, line and column.
@@ -126,7 +125,7 @@ def _guessed_files(folder: Path, rows: Path) -> Mapping[str, str]:
         raise UsageError(f"'{rows.name}' is not a file of rows", hint=f"use one of {', '.join(ROW_FILES)}")
     if not rows.is_file():
         raise MissingTableError(f"there is no file '{rows}'")
-    columns = profile(rows)
+    columns = profile_file(rows)
     if not columns or not columns[0].values + columns[0].nulls:
         raise UsageError(f"'{rows.name}' holds no rows to guess from")
     found = guess(rows.stem, columns)
@@ -136,24 +135,15 @@ def _guessed_files(folder: Path, rows: Path) -> Mapping[str, str]:
     }
 
 
-def profile(rows: Path) -> tuple[Profile, ...]:
+def profile_file(rows: Path) -> tuple[Profile, ...]:
     """Read the columns of a file: types, and values, NULLs and different values among its first rows."""
     from tallystick.engines.duckdb import DuckDBEngine
 
     engine = DuckDBEngine(files={"rows": rows.resolve()})
     try:
-        types = engine.columns("rows")
-        counts = "count(*) as rows" + "".join(
-            f", count({quoted(c)}) as values_{i}, count(distinct {quoted(c)}) as distinct_{i}"
-            for i, c in enumerate(types)
-        )
-        row = engine.run(f"SELECT {counts} FROM (SELECT * FROM rows LIMIT {SAMPLED_ROWS})").to_pylist()[0]
+        return profile(engine, "rows")
     finally:
         engine.close()
-    return tuple(
-        Profile(c, type_, row[f"values_{i}"], row["rows"] - row[f"values_{i}"], row[f"distinct_{i}"])
-        for i, (c, type_) in enumerate(types.items())
-    )
 
 
 def _reference(rows: Path, folder: Path) -> str:
