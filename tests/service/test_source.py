@@ -11,7 +11,14 @@ import pytest
 from tallystick import load
 from tallystick.cli.main import run
 from tallystick.engines.duckdb import DuckDBEngine
-from tallystick.errors import ConflictError, DefinitionError, GuardError, MissingTableError, UnknownNameError, UsageError
+from tallystick.errors import (
+    ConflictError,
+    DefinitionError,
+    GuardError,
+    MissingTableError,
+    UnknownNameError,
+    UsageError,
+)
 from tallystick.service.dependants import dependants, refuse_narrowing, refuse_removal
 from tallystick.service.guess import Profile
 from tallystick.service.source import ADVICE, ad_hoc_source, preview

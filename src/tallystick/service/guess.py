@@ -67,15 +67,15 @@ def identifier(text: str) -> str:
     return f"_{plain}" if plain[:1].isdigit() else plain or "rows"
 
 
-def guess(name: str, columns: Sequence[Profile]) -> Guess:
-    """Guess the roles of columns and three metrics; the same columns always give the same guess."""
+def guess(name: str, columns: Sequence[Profile], dialect: str = "duckdb") -> Guess:
+    """Guess the roles of columns and three metrics, with SQL of a dialect; the same columns give the same guess."""
     name = identifier(name)
     time = _time(columns)
     keys = [c for c in columns if c is not time and _KEY.match(identifier(c.name)) and not c.is_row_key]
     entities = tuple({_thing(c.name): c.name for c in keys}.items())
     numbers = tuple(c.name for c in columns if c.kind is Kind.NUMBER and c not in keys and not _is_key(c))
     dimensions = tuple(c.name for c in columns if c not in keys and _is_dimension(c))
-    metrics = _metrics(name, entities, numbers, columns)
+    metrics = _metrics(name, entities, numbers, columns, dialect)
     return Guess(name, time, entities, numbers, dimensions, metrics)
 
 
@@ -115,24 +115,26 @@ def _metrics(
     entities: tuple[tuple[str, str], ...],
     numbers: tuple[str, ...],
     columns: Sequence[Profile],
+    dialect: str,
 ) -> tuple[GuessedMetric, ...]:
     """Return three metrics: how many rows there are, then the best two of what the columns allow."""
+    sql = {c.name: quoted(c.name, dialect) for c in columns}
+
+    def distinct(name: str, column: str) -> GuessedMetric:
+        return GuessedMetric(name, f"count(distinct {sql[column]})", f"Number of different values of {column}.")
+
     ideas = (
         GuessedMetric(name, "count(*)", f"Number of rows of {name}."),
-        *(_distinct(f"active_{thing}s", column) for thing, column in entities[:1]),
-        *(GuessedMetric(identifier(f"total_{c}"), f"sum({quoted(c)})", f"Sum of {c}.") for c in numbers[:1]),
-        *(GuessedMetric(identifier(f"average_{c}"), f"avg({quoted(c)})", f"Mean of {c}.") for c in numbers),
-        *(_distinct(identifier(f"different_{c.name}"), c.name) for c in columns),
-        *(GuessedMetric(identifier(f"filled_{c.name}"), f"count({quoted(c.name)})", "") for c in columns),
+        *(distinct(f"active_{thing}s", column) for thing, column in entities[:1]),
+        *(GuessedMetric(identifier(f"total_{c}"), f"sum({sql[c]})", f"Sum of {c}.") for c in numbers[:1]),
+        *(GuessedMetric(identifier(f"average_{c}"), f"avg({sql[c]})", f"Mean of {c}.") for c in numbers),
+        *(distinct(identifier(f"different_{c.name}"), c.name) for c in columns),
+        *(GuessedMetric(identifier(f"filled_{c.name}"), f"count({sql[c.name]})", "") for c in columns),
     )
     first_of_each_name = {idea.name: idea for idea in reversed(ideas)}
     return tuple(idea for idea in ideas if first_of_each_name[idea.name] is idea)[:3]
 
 
-def _distinct(name: str, column: str) -> GuessedMetric:
-    return GuessedMetric(name, f"count(distinct {quoted(column)})", f"Number of different values of {column}.")
-
-
-def quoted(column: str) -> str:
+def quoted(column: str, dialect: str = "duckdb") -> str:
     """Return a column's name as SQL."""
-    return exp.to_identifier(column).sql("duckdb")
+    return str(exp.to_identifier(column).sql(dialect))

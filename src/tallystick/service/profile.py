@@ -24,3 +24,8 @@ def profile(engine: Engine, relation: str) -> tuple[Profile, ...]:
         Profile(name, type_, row[f"values_{index}"], row["total"] - row[f"values_{index}"], row[f"distinct_{index}"])
         for index, (name, type_) in enumerate(types.items())
     )
+
+
+def table_relation(table: str, dialect: str) -> str:
+    """Return a table's dotted name as a FROM item."""
+    return ".".join(str(exp.to_identifier(part).sql(dialect)) for part in table.split("."))

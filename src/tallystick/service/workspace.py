@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tallystick.build.report import BuildReport, Progress
     from tallystick.engines.adapter import Engine
+    from tallystick.service.guess import Profile
     from tallystick.service.source import Preview
 
 Instant = str | date | datetime
@@ -136,6 +137,13 @@ class Workspace:
             ad_hoc_source(self.project, sql=sql, table=table) if source is None else find_source(self.project, source)
         )
         return preview(self._read(), self.project, found, self.as_of)
+
+    def profile(self, table: str) -> tuple[Profile, ...]:
+        """Read types, values, NULLs and different values of a table's columns; raise EngineError."""
+        from tallystick.service.profile import profile, table_relation
+
+        engine = self._read()
+        return profile(engine, table_relation(table, engine.dialect))
 
     def build(
         self,
