@@ -159,12 +159,17 @@ TABLES = (
         {
             "expr, expression, select_expression": "An SQL aggregate over the rows of the source, or a formula.",
             "source, data_source": "The source whose rows are aggregated.",
-            "where": "A filter's name or an SQL condition; several in a list must all hold.",
+            "where": "A filter's name, an SQL condition or a table `{ column = …, op = …, value = … }`; several in a list must "
+            "all hold.",
             "event": "An event: its source and condition.",
-            "aggregation": "Short for an expression: `sum`, `count`, `count_distinct`, `avg`, `min`, `max`, `median`, "
-            "`first`, `last`.",
+            "aggregation": "Short for an expression: `count`, `sum`, `avg`, `min`, `max`, `count_distinct`, "
+            "`approx_count_distinct`, `median`, `quantile`, `first`, `last`.",
             "column": "The column of `aggregation`.",
-            "numerator": "Short for a formula, with `denominator`.",
+            "quantile": 'The share of values below the one that `aggregation = "quantile"` is after, such as `0.95`.',
+            "per_distinct": "An entity: the value divided by how many different ones there are in the same rows; where an "
+            "`event` is counted, in all rows of its source.",
+            "numerator": "One side of a ratio: the name of a metric or a formula, or a table with `source`, "
+            "`aggregation`, `column`, `quantile`, `expr`, `event`, `where`.",
             "denominator": "The other side; the value is NULL where it is 0.",
             "sql": "A whole query with macros.",
             "ref": "A file with one, relative to `metrics/`.",

@@ -24,7 +24,8 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "demo": Entry("tallystick.cli.demo", "Build the bundled project of real data and show its metrics."),
-    "init": Entry("tallystick.cli.init", "Write a new project, or one guessed from a Parquet or CSV file."),
+    "init": Entry("tallystick.cli.init", "Write a new project, or one guessed from a file or table."),
+    "source": Entry("tallystick.cli.source", "Look at sources: what they hold, how fresh they are, and who uses them."),
     "check": Entry("tallystick.cli.check", "Report everything that is wrong with a project, with file:line:column."),
     "list": Entry("tallystick.cli.list", "List the metrics of a project, one per line."),
     "show": Entry("tallystick.cli.show", "Show where a name is defined, what it means and what it becomes."),

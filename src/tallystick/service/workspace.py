@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tallystick.build.report import BuildReport, Progress
     from tallystick.collect.report import CollectReport
     from tallystick.engines.adapter import Engine
+    from tallystick.service.guess import Profile
+    from tallystick.service.source import Preview
     from tallystick.store.runs import Run
 
 Instant = str | date | datetime
@@ -124,6 +126,26 @@ class Workspace:
         conditions = (where,) if isinstance(where, str) else tuple(where or ())
         table = query.run(self._read(), self.project, chosen, conditions, start, end, self.as_of, limit)
         return _as_format(table, format)
+
+    def preview(self, source: str | None = None, *, sql: str | None = None, table: str | None = None) -> Preview:
+        """Look at a source of the project, or at a query or table of its warehouse that is none yet.
+
+        Raise UnknownNameError, DefinitionError where the query is refused, or EngineError.
+        """
+        from tallystick.service.dependants import find_source
+        from tallystick.service.source import ad_hoc_source, preview
+
+        found = (
+            ad_hoc_source(self.project, sql=sql, table=table) if source is None else find_source(self.project, source)
+        )
+        return preview(self._read(), self.project, found, self.as_of)
+
+    def profile(self, table: str) -> tuple[Profile, ...]:
+        """Read types, values, NULLs and different values of a table's columns; raise EngineError."""
+        from tallystick.service.profile import profile, table_relation
+
+        engine = self._read()
+        return profile(engine, table_relation(table, engine.dialect))
 
     def build(
         self,

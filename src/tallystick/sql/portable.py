@@ -432,7 +432,30 @@ def _duckdb_named_function(node: exp.Expr, where: exp.Expr | None, dialect: str)
     return _named_function(node, where, dialect)
 
 
+def _ends_with(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
+    if dialect not in ("postgres", "trino"):
+        return None
+    length = exp.Length(this=node.expression.copy())
+    if dialect == "trino":
+        end: exp.Expr = exp.Substring(this=node.this.copy(), start=exp.Neg(this=length))
+    else:
+        end = exp.Right(this=node.this.copy(), expression=length)
+    return exp.EQ(this=end, expression=node.expression.copy())
+
+
+def _escape(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
+    """Leave the ESCAPE clause out where it does not exist and a backslash escapes anyway."""
+    if dialect not in ("clickhouse", "bigquery"):
+        return None
+    if node.expression.name != "\\":
+        raise CompileError(f"ESCAPE cannot be written on {_named(dialect)}", hint="escape with a backslash")
+    like: exp.Expr = node.this.copy()
+    return like
+
+
 _HANDLERS: dict[type[exp.Expr], Handler] = {
+    exp.EndsWith: _ends_with,
+    exp.Escape: _escape,
     exp.PercentileCont: _quantile(_QUANTILE, "an exact quantile", "use approx_quantile", "expression"),
     exp.PercentileDisc: _quantile(_QUANTILE_DISC, "an exact discrete quantile", "use approx_quantile", "expression"),
     exp.Quantile: _quantile(_QUANTILE_DISC, "an exact discrete quantile", "use approx_quantile", "quantile"),
@@ -465,7 +488,7 @@ _TIMES = frozenset(
 _SCALARS = frozenset(
     {
         exp.Div, exp.SafeDivide, exp.DateDiff, exp.TimestampTrunc, exp.DateTrunc, exp.TryCast, exp.TimeToUnix, exp.DateBin,
-        exp.UnixToTime, exp.Anonymous,
+        exp.UnixToTime, exp.Anonymous, exp.EndsWith, exp.Escape,
     }
 )  # fmt: skip
 _AGGREGATES = frozenset(_HANDLERS) - _SCALARS
