@@ -67,7 +67,7 @@ def write_all(engine: Engine, states: Sequence[BuiltState]) -> None:
         engine.execute(f"INSERT INTO {table(engine, TABLE)} VALUES {rows}")
         return
     others = f"SELECT * FROM {table(engine, TABLE)} WHERE NOT model IN ({names})"
-    _replace(engine, f"{others} UNION ALL SELECT * FROM VALUES {rows}")
+    _replace(engine, f"{others} UNION ALL SELECT * FROM (VALUES {rows}) AS fresh")
 
 
 def _replace(engine: Engine, query: str) -> None:
