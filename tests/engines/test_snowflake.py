@@ -111,5 +111,5 @@ def test_tables(connected: Any) -> None:
         "CREATE TABLE IF NOT EXISTS tally.state (model VARCHAR NOT NULL, at TIMESTAMPNTZ)",
         "CREATE OR REPLACE TABLE tally.one AS SELECT 1 AS v",
         "ALTER TABLE tally.two RENAME TO tally.one",
-        "CREATE OR REPLACE TABLE tally.rows AS SELECT * FROM (VALUES (1, 'it''s'), (NULL, 'x')) AS incoming (a, b)",
+        "CREATE OR REPLACE TABLE tally.rows AS SELECT * FROM (VALUES (1, 'it\\'s'), (NULL, 'x')) AS incoming (a, b)",
     ]
