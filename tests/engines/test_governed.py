@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from tallystick.engines.connect import connect
 from tallystick.engines.governed import GovernedEngine
 from tallystick.errors import AccessRefusedError
 from tallystick.service.check import check
+from tallystick.service.workspace import load as open_project
 
 
 @pytest.fixture
@@ -46,6 +48,11 @@ def test_what_is_named_can_be_read(governed: GovernedEngine, query: str) -> None
         "WITH salaries AS (SELECT 1 AS n) SELECT n FROM hr.salaries",
         "SELECT o.n FROM shop.orders AS o JOIN HR.Salaries AS s ON s.n = o.n",
         "SELECT n FROM salaries",
+        "WITH salaries AS (SELECT n FROM salaries) SELECT n FROM salaries",
+        "SELECT n FROM (WITH salaries AS (SELECT 1 AS n) SELECT n FROM salaries) AS s CROSS JOIN salaries",
+        "WITH a AS (SELECT n FROM salaries), salaries AS (SELECT 1 AS n) SELECT n FROM a",
+        "SELECT n FROM elsewhere.shop.salaries",
+        "SELECT n FROM hr.shop.salaries",
     ],
 )
 def test_what_is_not_named_is_refused_before_it_runs(governed: GovernedEngine, query: str) -> None:
@@ -53,6 +60,56 @@ def test_what_is_not_named_is_refused_before_it_runs(governed: GovernedEngine, q
         with pytest.raises(AccessRefusedError, match="salaries"):
             ask(query)
     assert "stolen" not in governed.tables()
+
+
+def test_a_name_in_reach_of_its_with_clause_is_no_table(governed: GovernedEngine) -> None:
+    ask = "WITH a AS (SELECT n FROM shop.orders), b AS (SELECT n FROM a) SELECT n FROM (SELECT n FROM b) AS c"
+    assert governed.rows(ask) == [{"n": 1}]
+
+
+def test_statements_that_hide_what_they_read_are_refused(governed: GovernedEngine) -> None:
+    for statement in ("EXPLAIN ANALYZE SELECT n FROM hr.salaries", "SELECT * FROM query('SELECT n FROM hr.salaries')"):
+        with pytest.raises(AccessRefusedError):
+            governed.run(statement)
+
+
+def test_clickhouse_reads_a_table_behind_in(live_engines) -> None:
+    place = live_engines("clickhouse")
+    place.load("shop.orders", pa.table({"n": [1]}))
+    governed = GovernedEngine(place.open(), ["shop"], "default")
+    with pytest.raises(AccessRefusedError, match=r"hr\.salaries"):
+        governed.run("SELECT n FROM shop.orders WHERE n IN hr.salaries")
+    assert governed.rows("WITH s AS (SELECT 1 AS n) SELECT n FROM shop.orders WHERE n IN s") == [{"n": 1}]
+
+
+def test_only_the_own_schema_is_written(governed: GovernedEngine) -> None:
+    for statement in (
+        "DELETE FROM shop.orders WHERE n = 1",
+        "INSERT INTO shop.orders SELECT n FROM hr.teams",
+        "DROP TABLE shop.orders",
+        "CREATE TABLE shop.copy AS SELECT n FROM shop.orders",
+    ):
+        with pytest.raises(AccessRefusedError, match="be written"):
+            governed.execute(statement)
+    assert governed.rows("SELECT n FROM shop.orders") == [{"n": 1}]
+
+
+def test_a_limited_warehouse_is_built_and_asked(tmp_path: Path, live_engines) -> None:
+    place = live_engines("duckdb")
+    place.load("shop.orders", pa.table({"day": [date(2024, 1, 1), date(2024, 1, 2)], "paid": [3, 4]}))
+    (tmp_path / "tally.toml").write_text(
+        '[project]\nas_of = 2024-01-09\n[warehouse]\nallow = ["shop"]\n'
+        f'path = "{place.options["path"]}"\n[defaults]\nrolling = [7]\nall_time = true\n'
+    )
+    (tmp_path / "definitions").mkdir()
+    (tmp_path / "definitions" / "shop.toml").write_text(
+        '[sources.orders]\ntable = "shop.orders"\ntime = "day"\n[metrics.paid]\nsource = "orders"\nexpr = "sum(paid)"\n'
+    )
+    with open_project(tmp_path) as workspace:
+        assert not [finding for finding in workspace.check() if finding.severity == "error"]
+        assert not workspace.build().failed
+        assert not workspace.build().failed
+        assert workspace.query("paid", all_time=True).column("value").to_pylist() == [7]
 
 
 def test_own_tables_are_written_and_read(governed: GovernedEngine) -> None:

@@ -10,6 +10,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from tallystick.compiler.one_pass.names import WORK
 from tallystick.engines.adapter import Engine
 from tallystick.engines.capabilities import Capabilities
 from tallystick.engines.limits import UNLIMITED, Limits
@@ -102,30 +103,103 @@ class GovernedEngine:
             raise AccessRefusedError(
                 f"warehouse '{self._name}' is limited and this SQL cannot be read: {str(error).splitlines()[0]}"
             ) from error
-        for tree in trees:
-            for table in tables_read(tree) if tree is not None else ():
+        for tree in filter(None, trees):
+            if isinstance(tree, exp.Command):
+                raise AccessRefusedError(
+                    f"warehouse '{self._name}' is limited and {tree.name.upper()} does not say what it reads"
+                )
+            for table in tables_read(tree, self.dialect):
                 self._check_table(table)
+            if isinstance(tree, _WRITES):
+                self._check_target(tree)
 
     def _check_table(self, table: exp.Table) -> None:
+        if not table.parts or isinstance(table.this, exp.Func):
+            self._check_function(table)
+            return
         path = tuple(part.name.lower() for part in table.parts)
-        if isinstance(table.this, exp.Func):
+        if _is_work(path) or path in self._allow or path[:-1] in self._allow:
+            return
+        shown = ", ".join(sorted(".".join(entry) for entry in self._allow))
+        raise AccessRefusedError(
+            f"warehouse '{self._name}' does not let '{'.'.join(path)}' be read",
+            hint=f"it is limited to {shown}; add to its allow = […]",
+        )
+
+    def _check_function(self, table: exp.Table) -> None:
+        function = table.this
+        name = function.name if isinstance(function, exp.Anonymous) else getattr(function, "sql_name", str)()
+        if name.lower() not in _READS_NOTHING:
             raise AccessRefusedError(
-                f"warehouse '{self._name}' is limited to named tables and does not read {table.this.sql(self.dialect)}"
-            )
-        tails = {path[start:] for start in range(len(path))}
-        if not any(tail in self._allow or tail[:-1] in self._allow for tail in tails if tail):
-            shown = ", ".join(sorted(".".join(entry) for entry in self._allow))
-            raise AccessRefusedError(
-                f"warehouse '{self._name}' does not let '{'.'.join(path)}' be read",
-                hint=f"it is limited to {shown}; add to its allow = […]",
+                f"warehouse '{self._name}' is limited to named tables and does not read {table.sql(self.dialect)}"
             )
 
+    def _check_target(self, tree: exp.Expr) -> None:
+        """Refuse to write anywhere but into Tallystick's own schema, also where reading is allowed."""
+        for target in _targets(tree):
+            path = tuple(part.name.lower() for part in target.parts)
+            if not _is_work(path) and _path(self.schema) not in (path, path[:-1]):
+                raise AccessRefusedError(
+                    f"warehouse '{self._name}' does not let '{'.'.join(path)}' be written",
+                    hint=f"Tallystick writes into the schema {self.schema} only",
+                )
 
-def tables_read(tree: exp.Expr) -> list[exp.Table]:
-    """Return the tables a statement speaks of, without names that its own WITH clauses define."""
-    named = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
-    found = tree.find_all(exp.Table)
-    return [table for table in found if table.db or table.name.lower() not in named]
+
+_WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.TruncateTable)
+_READS_NOTHING = frozenset(
+    {"range", "generate_series", "exploding_generate_series", "unnest", "numbers", "duckdb_tables"}
+)
+"""Functions in FROM that make rows up; `duckdb_tables` knows names only, and tells which working tables are left."""
+
+
+def tables_read(tree: exp.Expr, dialect: str) -> list[exp.Table]:
+    """Return the tables a statement speaks of, without names that its own WITH clauses define where they are used."""
+    found = [table for table in tree.find_all(exp.Table) if table.db or not _is_named_above(table)]
+    # ClickHouse reads a table that stands behind IN, which the parser takes for a column.
+    if dialect == "clickhouse":
+        behind = (test.args.get("field") for test in tree.find_all(exp.In))
+        columns = [field for field in behind if isinstance(field, exp.Column)]
+        found += [
+            exp.Table(this=column.this.copy(), db=column.args.get("table"))
+            for column in columns
+            if column.table or not _is_named_above(column)
+        ]
+    return found
+
+
+def _is_named_above(bare: exp.Expr) -> bool:
+    """Return whether a WITH clause in whose reach a bare name stands defines it; a CTE sees only those before it."""
+    node = bare
+    within: exp.Expr | None = None
+    while node.parent is not None:
+        node, child = node.parent, node
+        if isinstance(node, exp.With):
+            within = child
+            continue
+        clause = node.args.get("with_")
+        if clause is None:
+            continue
+        names = list(clause.expressions)
+        if child is clause and not clause.args.get("recursive"):
+            names = names[: next(index for index, cte in enumerate(names) if cte is within)]
+        if any(cte.alias_or_name.lower() == bare.name.lower() for cte in names):
+            return True
+    return False
+
+
+def _targets(tree: exp.Expr) -> list[exp.Table]:
+    """Return the tables a writing statement changes."""
+    if isinstance(tree, exp.Drop):
+        return list(tree.args.get("tables") or ())
+    if isinstance(tree, exp.TruncateTable):
+        return list(tree.expressions)
+    found = tree.this.find(exp.Table)
+    return [found] if found is not None else []
+
+
+def _is_work(path: tuple[str, ...]) -> bool:
+    """Return whether a name is one of the temporary tables of a build."""
+    return path[-1:] != () and path[-1].startswith(WORK) and path[:-1] in ((), ("temp",))
 
 
 def _path(entry: str) -> tuple[str, ...]:
