@@ -1,10 +1,13 @@
-"""Builds on every engine give what DuckDB gives: every class, grain, window and entity, built, appended and changed."""
+"""Builds on every engine give what DuckDB gives: every class, grain, window and entity, built, appended, changed, ended."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -154,3 +157,82 @@ def test_every_model_is_what_duckdb_makes_of_it(live: Live, live_engines, tmp_pa
         assert rows(engine, model.name) == rows(expected, model.name), model.name
     assert any(name.startswith("_old_large_orders") for name in engine.tables())
     assert not [name for name in engine.tables() if name.startswith(("_next_", "_gone_"))]
+
+
+ONE_METRIC = """
+[project]
+as_of = 2024-03-01T00:00:00Z
+dialect = "duckdb"
+lookback = 2
+[defaults]
+grains = ["day"]
+[sources.orders]
+table = "shop.orders"
+time = "ordered_at"
+[metrics.buyers]
+source = "orders"
+expr = "count(distinct buyer)"
+where = "amount >= 50"
+"""
+EARLY, END = datetime(2024, 2, 10, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing that handles errors may catch it."""
+
+
+@contextmanager
+def ended_before(engine: Engine, statement: int) -> Iterator[None]:
+    """End the build before its n-th statement that writes; the connection's transaction is undone, as on a server."""
+    execute, left = engine.execute, [statement]
+
+    def counted(sql: str) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+        return execute(sql)
+
+    engine.execute = counted  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        engine.execute = execute  # type: ignore[method-assign]
+
+
+def contents(engine: Engine, project: Project) -> dict[str, list[tuple[object, ...]]]:
+    return {model.name: rows(engine, model.name) for model in plan(project)}
+
+
+@pytest.mark.parametrize("name", ["postgres", "clickhouse"])
+def test_a_build_ended_anywhere_is_finished_by_the_next(name: str, live_engines, tmp_path: Path) -> None:
+    place: Live = live_engines(name)
+    place.load("shop.orders", orders(300))
+    project = project_of(tmp_path, ONE_METRIC)
+    changed_text = ONE_METRIC.replace(">= 50", ">= 20")
+    expected = place.open("expected")
+    run(expected, project, END)
+    before = contents(expected, project)
+    changed = project_of(tmp_path, changed_text)
+    run(expected, changed, END)
+    after = contents(expected, changed)
+
+    for statement in range(1, 60):
+        engine = place.open(f"ended_{statement}")
+        run(engine, project, EARLY)
+        ended = False
+        for version in (project, changed):
+            try:
+                with ended_before(engine, statement):
+                    run(engine, version, END)
+            except Killed:
+                ended = True
+            run(engine, version, END)
+            assert contents(engine, version) == (before if version is project else after), statement
+        assert not [table for table in engine.tables() if table.startswith(("_next_", "_gone_"))], statement
+        old = [table for table in engine.tables() if table.startswith("_old_")]
+        kept = {table: rows(engine, table) for table in old}
+        assert all(found in before.values() for found in kept.values()), (statement, old)
+        if not ended:
+            break
+    else:
+        pytest.fail("the build did not come to an end")

@@ -5,22 +5,46 @@ from __future__ import annotations
 from datetime import datetime
 
 from tallystick.build import state
+from tallystick.build.state import BuiltState
 from tallystick.engines.adapter import Engine
 
 
 def publish(engine: Engine, beside: str, name: str, new_hash: str, now: datetime) -> None:
     """Let a relation built beside take a model's name; what it replaces is kept where its definition was another."""
-    old = state.read(engine).get(name) if engine.kind(name) is not None else None
-    gone = _kept_name(name, old.definition_hash) if old and old.definition_hash != new_hash else f"_gone_{name}"
     if engine.kind(name) is None:
         engine.rename([(beside, name)])
         return
+    old = state.read(engine).get(name)
+    if old is None or old.definition_hash == new_hash:
+        _swap(engine, beside, name)
+        return
+    kept = _kept_name(name, old.definition_hash)
+    if not engine.capabilities.transactions and _is_moved(engine, kept, old):
+        # A build ended after the rename: `name` holds its rows, and those of the old definition are safe already.
+        _swap(engine, beside, name)
+        if old.built_at in state.retirements(engine, kept):
+            return
+    else:
+        engine.drop(kept)
+        if not engine.capabilities.transactions and engine.capabilities.deletes:
+            state.forget_retired(engine, kept)  # between the drop and the rename: a table without a note is a new one
+        engine.rename([(name, kept), (beside, name)])
+    state.retire(engine, old, kept, now)
+
+
+def _swap(engine: Engine, beside: str, name: str) -> None:
+    gone = f"_gone_{name}"
     engine.drop(gone)
     engine.rename([(name, gone), (beside, name)])
-    if old is not None and old.definition_hash != new_hash:
-        state.retire(engine, old, gone, now)
-    else:
-        engine.drop(gone)
+    engine.drop(gone)
+
+
+def _is_moved(engine: Engine, kept: str, old: BuiltState) -> bool:
+    """Return whether a build that was ended has moved these rows aside: not noted yet, or noted as this very state."""
+    if engine.kind(kept) is None:
+        return False
+    noted = state.retirements(engine, kept)
+    return not noted or old.built_at in noted
 
 
 def keep_old(engine: Engine, name: str, new_hash: str, now: datetime) -> None:

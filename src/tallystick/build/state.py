@@ -107,6 +107,18 @@ def retire(engine: Engine, state: BuiltState, relation: str, now: datetime) -> N
     )
 
 
+def retirements(engine: Engine, relation: str) -> frozenset[datetime]:
+    """Return when the rows that are kept under a name were built, as far as that is recorded."""
+    where = f"WHERE relation = {_text(relation)}"
+    rows = engine.run(f"SELECT built_at FROM {table(engine, HISTORY)} {where}").to_pylist()
+    return frozenset(row["built_at"].replace(tzinfo=UTC) for row in rows)
+
+
+def forget_retired(engine: Engine, relation: str) -> None:
+    """Remove the records of rows kept under a name, which were dropped."""
+    engine.execute(f"DELETE FROM {table(engine, HISTORY)} WHERE relation = {_text(relation)}")
+
+
 def table(engine: Engine, name: str) -> str:
     """Return the quoted name of a table in Tallystick's schema."""
     return engine.qualified(name)
