@@ -8,7 +8,7 @@ import pytest
 from tallystick.compiler.lower import lower, to_text
 from tallystick.compiler.marked_text import MarkedText, _ranges, marked_text
 from tallystick.compiler.model import Model, TimeView
-from tallystick.compiler.plan import find_model, plan
+from tallystick.compiler.plan import plan
 from tallystick.compiler.span import Span
 from tallystick.definitions.load import load
 from tallystick.definitions.project import Project
@@ -131,7 +131,8 @@ def test_a_text_that_holds_the_sign_itself_is_left_unmarked(project: Project, tm
     path = tmp_path / "odd.toml"
     path.write_text(PROJECT.replace("events.sold_at", "\ue000"), encoding="utf-8")
     odd = load(path)
-    found = marked_text(find_model(odd, "orders_to_all_daily"), odd, SPAN, "duckdb")
+    daily = next(model for model in plan(odd) if model.name == "orders_to_all_daily")
+    found = marked_text(daily, odd, SPAN, "duckdb")
     assert found.ranges == ()
     assert "\ue000" in found.text
     del project

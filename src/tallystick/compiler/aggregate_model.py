@@ -22,6 +22,7 @@ from tallystick.compiler.entity_paths import (
     membership_intervals,
 )
 from tallystick.compiler.model import Model
+from tallystick.compiler.partition import from_partition
 from tallystick.compiler.relations import Scope, scope
 from tallystick.compiler.span import Span
 from tallystick.definitions.conditions import conditions, expand, named_conditions
@@ -111,7 +112,7 @@ def aggregate_model(source: Input, project: Project, span: Span) -> exp.Select:
     if view.window is not None:
         return _rolling(source, project, span)
     bucket = span.sample_day(source.dialect) if view.grain is None else source.bucket(view.grain)
-    rows = _rows(source, project, span)
+    rows = matching_rows(source, project, span)
     return _finish(source, rows, bucket)
 
 
@@ -144,7 +145,7 @@ def group_by_head(query: exp.Select, count: int) -> exp.Select:
     return query.group_by(*(exp.Literal.number(index + 1) for index in range(count)), copy=False)
 
 
-def _rows(source: Input, project: Project, span: Span) -> exp.Select:
+def matching_rows(source: Input, project: Project, span: Span) -> exp.Select:
     """Return a select without projections over the rows that belong to the model and the span."""
     query = exp.Select().from_(source.scope.relation(), copy=False)
     query = _join_membership(query, source, project)
@@ -164,7 +165,8 @@ def _within(source: Input, span: Span) -> list[exp.Expr]:
     found = [span.before_end(time, is_date=is_date, dialect=source.dialect)]
     if not view.is_all_time:
         start = span.from_start(time, is_date=is_date, dialect=source.dialect, window=view.window)
-        found = [*([start] if start is not None else []), *found]
+        partition = from_partition(rows, span, view.window)
+        found = [*(one for one in (partition, start) if one is not None), *found]
     return found
 
 
@@ -261,7 +263,7 @@ def _rolling(source: Input, project: Project, span: Span) -> exp.Select:
     """Sample a window that ends on each day of the span."""
     window = source.model.time.window
     assert window is not None  # noqa: S101 - the caller dispatches on the view
-    rows = _rows(source, project, span)
+    rows = matching_rows(source, project, span)
     first_tick, end_tick = span.first_tick(source.dialect), span.end_tick(source.dialect)
     ticks = buckets.spine(first_tick, end_tick, "ticks", dialect=source.dialect)
     tick = exp.column(DAY, "ticks")
