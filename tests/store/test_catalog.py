@@ -392,6 +392,25 @@ def test_what_the_service_made_is_exported_as_a_file_that_reads_the_same(shop: S
         catalog.export(connection, "shop", [(Kind.METRIC, "revenue")])
 
 
+def test_exports_whose_names_are_resolved_later_are_taken_over_too(shop: Store, tmp_path: Path) -> None:
+    ratio = {
+        "numerator": {"source": "orders", "expr": "sum(net)"},
+        "denominator": {"source": "orders", "expr": "count(*)"},
+    }
+    create(shop, Kind.SOURCE, "orders", ORDERS)
+    create(shop, Kind.EVENT, "checkout", {"source": "orders", "where": "kind = 'x'"})
+    create(shop, Kind.METRIC, "checkouts", {"event": "checkout"})
+    create(shop, Kind.METRIC, "order_value", ratio)
+    with shop.reading() as connection:
+        text = catalog.export(connection, "shop")
+        assert catalog.where_used(connection, "shop", Kind.SOURCE, "orders")[Kind.METRIC] == ("order_value",)
+        assert catalog.where_used(connection, "shop", Kind.EVENT, "checkout") == {Kind.METRIC: ("checkouts",)}
+    found = sync(shop, tmp_path, text)
+    assert (found.added, found.conflicts) == (("warehouse default",), ())
+    assert sync(shop, tmp_path, text) == Synced()
+    assert names(shop, kind=Kind.METRIC, owned_by=Owner.FILE) == ["checkouts", "order_value"]
+
+
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 labels = texts.filter(lambda text: bool(text.strip()))
 bodies = st.fixed_dictionaries(

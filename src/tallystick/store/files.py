@@ -9,8 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from tallystick.definitions.about import Status
+from tallystick.definitions.document import FileOrigin
 from tallystick.definitions.drafts import Noun
 from tallystick.definitions.load import TALLY_TOML
+from tallystick.definitions.metric import Metric
 from tallystick.definitions.project import Project, Warehouse
 from tallystick.errors import Location
 from tallystick.store import audit
@@ -73,7 +75,9 @@ def _nouns(project: Project) -> Iterator[tuple[Kind, Any]]:
     )
     for kind, nouns in groups:
         for noun in nouns.values():
-            yield kind, noun
+            # The sides of a ratio are metrics of their own to the compiler only.
+            if not (isinstance(noun, Metric) and noun.operand_of):
+                yield kind, noun
 
 
 def _place(noun: Noun | Warehouse) -> Location:
@@ -82,11 +86,21 @@ def _place(noun: Noun | Warehouse) -> Location:
     return replace(noun.origin.location, column=None)
 
 
+def _written(noun: Noun | Warehouse) -> Any:
+    """Return the table a file writes for a definition: its facts may hold more, such as the source of an event."""
+    if isinstance(noun, Warehouse) or not isinstance(noun.origin, FileOrigin):
+        return None
+    table: Any = noun.origin.document.data
+    for key in noun.origin.path:
+        table = table[key]
+    return table
+
+
 def _conflict(old: Definition, content: Content) -> str | None:
     """Return why a file cannot have a name, or None where it can."""
     if old.deleted_at is not None:
         return f"{content.place}: {old.kind} '{old.name}' was deleted, and names are never reused"
-    if old.owned_by is Owner.SERVICE and old.facts != content.facts:
+    if old.owned_by is Owner.SERVICE and old.facts != content.facts and old.body != _written(content.noun):
         return f"{content.place}: {old.kind} '{old.name}' is defined in the service by {old.created_by}, differently"
     return None
 
