@@ -98,6 +98,15 @@ def test_many_distinct_counts_take_two_queries(engine):
         assert difference(read.points, read_one(engine, project, read.wanted, SPAN).points) is None
 
 
+def test_totals_follow_from_a_breakdown(engine):
+    project, watched = shop(*MANY[:10]), Watched(engine)
+    wanted = [*hourly(project), *hourly(project, by="kind"), *hourly(project, by="kind", values_limit=2)]
+    reads = list(read_series(watched, project, wanted, SPAN))
+    assert len(watched.asked) == 1
+    for read in reads:
+        assert difference(read.points, read_one(engine, project, read.wanted, SPAN).points) is None
+
+
 def test_asking_twice_reads_once(engine):
     project, watched = shop(MANY[0]), Watched(engine)
     reads = list(read_series(watched, project, hourly(project) * 2, SPAN))
