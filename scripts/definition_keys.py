@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tallystick.definitions.collect_settings import read_collect
 from tallystick.definitions.document import Document
 from tallystick.definitions.fields import Fields
 from tallystick.definitions.query_file import QueryFiles
@@ -102,6 +103,19 @@ TABLES = (
         _known_to_project,
     ),
     Table(
+        "`[collect]` in `tally.toml`",
+        "How `tally collect` reads, for every metric of the project.",
+        {
+            "lookback": "How many collected buckets are read again each time, for rows that come late; 2 unless written. "
+            "Buckets that still settle are read again in any case.",
+            "first": "With how many buckets a series begins in a project without `start`; 30 unless written.",
+            "chunk": "How many buckets one query reads at most; 1000 unless written.",
+            "timeout": 'How long one query may take; `"10 minutes"` unless written.',
+            "max_rows": "How many rows one answer may have; 100000 unless written. A larger one fails and changes nothing.",
+        },
+        known_to(read_collect, "collect"),
+    ),
+    Table(
         "`[sources.NAME]`",
         "Rows with roles. Exactly one of `table`, `sql`, `file` (or `from_expression`) says where they are.",
         {
@@ -145,12 +159,17 @@ TABLES = (
         {
             "expr, expression, select_expression": "An SQL aggregate over the rows of the source, or a formula.",
             "source, data_source": "The source whose rows are aggregated.",
-            "where": "A filter's name or an SQL condition; several in a list must all hold.",
+            "where": "A filter's name, an SQL condition or a table `{ column = …, op = …, value = … }`; several in a list must "
+            "all hold.",
             "event": "An event: its source and condition.",
-            "aggregation": "Short for an expression: `sum`, `count`, `count_distinct`, `avg`, `min`, `max`, `median`, "
-            "`first`, `last`.",
+            "aggregation": "Short for an expression: `count`, `sum`, `avg`, `min`, `max`, `count_distinct`, "
+            "`approx_count_distinct`, `median`, `quantile`, `first`, `last`.",
             "column": "The column of `aggregation`.",
-            "numerator": "Short for a formula, with `denominator`.",
+            "quantile": 'The share of values below the one that `aggregation = "quantile"` is after, such as `0.95`.',
+            "per_distinct": "An entity: the value divided by how many different ones there are in the same rows; where an "
+            "`event` is counted, in all rows of its source.",
+            "numerator": "One side of a ratio: the name of a metric or a formula, or a table with `source`, "
+            "`aggregation`, `column`, `quantile`, `expr`, `event`, `where`.",
             "denominator": "The other side; the value is NULL where it is 0.",
             "sql": "A whole query with macros.",
             "ref": "A file with one, relative to `metrics/`.",

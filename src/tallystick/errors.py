@@ -18,9 +18,14 @@ class Location:
 
 
 class TallystickError(Exception):
-    """Root of every error a user can cause or meet; printed as one line, never as a traceback."""
+    """Root of every error a user can cause or meet; printed as one line, never as a traceback.
+
+    `status` is what it means over HTTP (spec tripl §5.6): 400 a call that cannot be done as asked, 404 a name that is
+    not there, 409 a clash with what others use or do, 422 a definition that does not hold.
+    """
 
     exit_code = 1
+    status = 400
 
     def __init__(self, message: str, *, at: Location | None = None, hint: str | None = None) -> None:
         super().__init__(message)
@@ -43,6 +48,8 @@ class UsageError(TallystickError):
 class UnknownNameError(UsageError):
     """A name that was asked for does not exist in the project."""
 
+    status = 404
+
 
 class ProjectError(TallystickError):
     """A project folder cannot be used: missing, empty or unreadable."""
@@ -52,6 +59,8 @@ class ProjectError(TallystickError):
 
 class DefinitionError(TallystickError):
     """A definition is wrong in itself; readers turn it into a diagnostic."""
+
+    status = 422
 
 
 class ExpressionError(DefinitionError):
@@ -69,13 +78,19 @@ class MacroError(DefinitionError):
 class CompileError(TallystickError):
     """A metric cannot be compiled to the model that was asked for."""
 
+    status = 422
+
 
 class EngineError(TallystickError):
     """A warehouse refused, failed or could not be reached."""
 
+    status = 502
+
 
 class WarehouseLockedError(EngineError):
     """Another process holds the warehouse file."""
+
+    status = 409
 
 
 class StorageFullError(EngineError):
@@ -90,6 +105,12 @@ class ConnectionFailedError(EngineError):
     """A warehouse could not be reached, or did not accept the credentials."""
 
 
+class WarehouseOptionError(EngineError):
+    """A connection setting is unknown, wrong, or refers to something that is not there."""
+
+    exit_code = 2
+
+
 class MissingDriverError(EngineError):
     """The Python driver of an engine is not installed; the hint names the extra that brings it."""
 
@@ -99,21 +120,31 @@ class MissingDriverError(EngineError):
 class QueryTimeoutError(EngineError):
     """A query ran longer than it may and was ended."""
 
+    status = 504
+
 
 class ResultTooLargeError(EngineError):
     """An answer held more rows or bytes than it may; nothing of it was kept."""
+
+    status = 413
 
 
 class AccessRefusedError(EngineError):
     """A warehouse is limited to named schemas and tables, and a query reads another one."""
 
+    status = 403
+
 
 class StoreError(TallystickError):
     """The metadata store refused, failed or could not be reached; nothing of the failed step was kept."""
 
+    status = 503
+
 
 class ConflictError(TallystickError):
     """A change was refused because of what others use or do; the message names up to ten of them (HTTP 409)."""
+
+    status = 409
 
 
 class MissingTableError(EngineError):

@@ -27,7 +27,6 @@ from one_pass_world import (
     without,
 )
 from tallystick.build.build import build
-from tallystick.build.relations import kind
 from tallystick.compiler.plan import plan
 from tallystick.definitions.metric import Aggregate, Metric, Views
 from tallystick.definitions.project import Warehouse
@@ -180,7 +179,7 @@ def test_dense_tables_hold_what_views_show(engine, name, world, views, cut):
     build_all(engine, found, BEGIN + timedelta(days=cut))
     build_all(engine, found)
     assert_as_direct(engine, found)
-    assert {kind(engine, model.name) for model in plan(found)} == {"TABLE"}
+    assert {engine.kind(model.name) for model in plan(found)} == {"TABLE"}
 
 
 def test_a_changed_definition_keeps_and_dates_what_the_old_one_built(engine):

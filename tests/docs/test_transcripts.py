@@ -70,6 +70,7 @@ def execute(line: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))  # nobody has activated an environment yet
     monkeypatch.chdir(tmp_path)
     ran = 0
     for block in BLOCK.finditer(page.read_text(encoding="utf-8")):

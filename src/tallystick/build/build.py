@@ -27,8 +27,6 @@ from tallystick.errors import EngineBrokenError, StorageFullError, TallystickErr
 from tallystick.sql.calendar import floor
 from tallystick.sql.grain import Grain
 
-FAMILY_DIALECT = "duckdb"
-
 HOPELESS = (StorageFullError, WarehouseLockedError, EngineBrokenError)
 """Errors after which nothing else could be built either."""
 
@@ -57,7 +55,7 @@ def build(
     run = _Run(
         engine, project, state.read(engine), end, now, frozenset(model.name for model in ordered), progress, since
     )
-    groups, rest = families(project, ordered) if engine.dialect == FAMILY_DIALECT else ((), ordered)
+    groups, rest = families(project, ordered) if engine.capabilities.one_pass else ((), ordered)
     for family in groups:
         _build_family(run, family)
     for model in rest:
@@ -70,8 +68,8 @@ def build(
 def drop_leftovers(engine: Engine) -> None:
     """Drop what a killed build left beside the models it did not finish."""
     for name in sorted(engine.tables()):
-        if name.startswith("_next_"):
-            engine.execute(f"DROP TABLE {state.table(engine, name)}")
+        if name.startswith(("_next_", "_gone_")):
+            engine.drop(name)
 
 
 @dataclass(slots=True)

@@ -56,23 +56,30 @@ def refresh_from(model: Model, covered_end: datetime, project: Project) -> datet
 
 def create(engine: Engine, project: Project, target: Target, now: datetime) -> BuiltState:
     """Build a model from nothing beside what is there, then swap it in; what it replaces is kept and dated."""
-    beside = state.table(engine, f"_next_{target.model.name}")
+    beside = f"_next_{target.model.name}"
     start = target.start or first_instant(engine.run, project, target.model, engine.dialect) or target.end
     query = model_query(engine, project, target.model, Span(start, target.end, calendar(project)), target.built)
-    engine.execute(f"CREATE OR REPLACE TABLE {beside} AS {query}")
+    engine.create_as(beside, query)
     with engine.transaction():
-        relations.keep_old(engine, target.model.name, target.definition_hash, now)
-        engine.execute(f"ALTER TABLE {beside} RENAME TO {quoted(engine, target.model.name)}")
+        relations.publish(engine, beside, target.model.name, target.definition_hash, now)
         return record(engine, target, start, now)
 
 
 def refresh(
     engine: Engine, project: Project, target: Target, old: BuiltState, since: datetime, now: datetime
 ) -> BuiltState:
-    """Recompute the buckets from `since` on, in one transaction with the state."""
+    """Recompute the buckets from `since` on, in one transaction with the state.
+
+    Where the engine has no transactions, old and new rows are put together beside and swapped in.
+    """
     name = state.table(engine, target.model.name)
     query = model_query(engine, project, target.model, Span(since, target.end, calendar(project)), target.built)
     kept = _from_bucket(target.model, since, project, engine.dialect).sql(engine.dialect)
+    if not engine.capabilities.transactions:
+        beside = f"_next_{target.model.name}"
+        engine.create_as(beside, f"SELECT * FROM {name} WHERE NOT ({kept}) UNION ALL SELECT * FROM ({query}) AS fresh")
+        relations.publish(engine, beside, target.model.name, target.definition_hash, now)
+        return record(engine, target, old.covered_start, now)
     with engine.transaction():
         engine.execute(f"DELETE FROM {name} WHERE {kept}")
         engine.execute(f"INSERT INTO {name} {query}")
@@ -137,8 +144,3 @@ def record(engine: Engine, target: Target, start: datetime | None, now: datetime
     )
     state.write(engine, found)
     return found
-
-
-def quoted(engine: Engine, name: str) -> str:
-    """Return a quoted name without its schema."""
-    return exp.to_identifier(name, quoted=True).sql(engine.dialect)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tallystick.build import one_pass_state, relations, state
+from tallystick.build import one_pass_state, state
 from tallystick.build.one_pass_publish import Publication, publish
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
@@ -139,7 +139,7 @@ def _create(job: Job, members: Sequence[Member]) -> None:
         mine = tuple(stream for stream in found if stream.member is member)
         for name in sorted(engine.tables()):
             if name.startswith(f"{member.prefix}_"):
-                relations.drop(engine, name)
+                engine.drop(name)
         plan = _plan(job, member, mine, facts, extent)
         execute(engine, tables.create_tables(plan, mine))
         sizes = {name: f.magnitude for stream in mine for name, f in facts[stream.table].facts.items()}

@@ -4,46 +4,38 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlglot import exp
-
 from tallystick.build import state
 from tallystick.engines.adapter import Engine
 
 
-def kind(engine: Engine, name: str) -> str | None:
-    """Return TABLE or VIEW for a relation of Tallystick's schema, None where there is none."""
-    query = (
-        "SELECT table_type AS kind FROM information_schema.tables "
-        f"WHERE table_schema = {_text(engine.schema)} AND table_name = {_text(name)}"
-    )
-    rows = engine.run(query).to_pylist()
-    if not rows:
-        return None
-    return "VIEW" if rows[0]["kind"] == "VIEW" else "TABLE"
-
-
-def drop(engine: Engine, name: str) -> None:
-    """Drop a table or view if it is there."""
-    found = kind(engine, name)
-    if found is not None:
-        engine.execute(f"DROP {found} {state.table(engine, name)}")
+def publish(engine: Engine, beside: str, name: str, new_hash: str, now: datetime) -> None:
+    """Let a relation built beside take a model's name; what it replaces is kept where its definition was another."""
+    old = state.read(engine).get(name) if engine.kind(name) is not None else None
+    gone = _kept_name(name, old.definition_hash) if old and old.definition_hash != new_hash else f"_gone_{name}"
+    if engine.kind(name) is None:
+        engine.rename([(beside, name)])
+        return
+    engine.drop(gone)
+    engine.rename([(name, gone), (beside, name)])
+    if old is not None and old.definition_hash != new_hash:
+        state.retire(engine, old, gone, now)
+    else:
+        engine.drop(gone)
 
 
 def keep_old(engine: Engine, name: str, new_hash: str, now: datetime) -> None:
     """Move a model's present rows aside under the hash they were built with; drop them if it is the same."""
-    found = kind(engine, name)
-    if found is None:
+    if engine.kind(name) is None:
         return
     old = state.read(engine).get(name)
     if old is None or old.definition_hash == new_hash:
-        engine.execute(f"DROP {found} {state.table(engine, name)}")
+        engine.drop(name)
         return
-    kept = f"_old_{name}_{old.definition_hash[:8]}"
-    drop(engine, kept)
-    identifier = exp.to_identifier(kept, quoted=True).sql(engine.dialect)
-    engine.execute(f"ALTER {found} {state.table(engine, name)} RENAME TO {identifier}")
+    kept = _kept_name(name, old.definition_hash)
+    engine.drop(kept)
+    engine.rename([(name, kept)])
     state.retire(engine, old, kept, now)
 
 
-def _text(value: str) -> str:
-    return exp.Literal.string(value).sql()
+def _kept_name(name: str, old_hash: str) -> str:
+    return f"_old_{name}_{old_hash[:8]}"

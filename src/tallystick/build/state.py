@@ -9,13 +9,20 @@ from datetime import UTC, datetime
 from sqlglot import exp
 
 from tallystick.engines.adapter import Engine
+from tallystick.sql.buckets import literal_instant
 
 TABLE = "_models"
 HISTORY = "_model_history"
-_COLUMNS = """
-    model VARCHAR NOT NULL, metric VARCHAR NOT NULL, definition_hash VARCHAR NOT NULL, storage VARCHAR NOT NULL,
-    covered_start TIMESTAMP, covered_end TIMESTAMP NOT NULL, row_count BIGINT NOT NULL, built_at TIMESTAMP NOT NULL
-"""
+_COLUMNS = {
+    "model": "VARCHAR NOT NULL",
+    "metric": "VARCHAR NOT NULL",
+    "definition_hash": "VARCHAR NOT NULL",
+    "storage": "VARCHAR NOT NULL",
+    "covered_start": "TIMESTAMP",
+    "covered_end": "TIMESTAMP NOT NULL",
+    "row_count": "BIGINT NOT NULL",
+    "built_at": "TIMESTAMP NOT NULL",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +41,8 @@ class BuiltState:
 
 def prepare(engine: Engine) -> None:
     """Create the state tables where they are missing."""
-    engine.execute(f"CREATE TABLE IF NOT EXISTS {table(engine, TABLE)} ({_COLUMNS})")
-    engine.execute(
-        f"CREATE TABLE IF NOT EXISTS {table(engine, HISTORY)} ({_COLUMNS}, relation VARCHAR, retired_at TIMESTAMP)"
-    )
+    engine.create(TABLE, _COLUMNS)
+    engine.create(HISTORY, {**_COLUMNS, "relation": "VARCHAR", "retired_at": "TIMESTAMP"})
 
 
 def read(engine: Engine) -> dict[str, BuiltState]:
@@ -56,41 +61,55 @@ def write_all(engine: Engine, states: Sequence[BuiltState]) -> None:
     if not states:
         return
     names = ", ".join(_text(state.model) for state in states)
-    engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model IN ({names})")
-    rows = ", ".join(f"({', '.join(_values(state))})" for state in states)
-    engine.execute(f"INSERT INTO {table(engine, TABLE)} VALUES {rows}")
+    rows = ", ".join(f"({', '.join(_values(state, engine.dialect))})" for state in states)
+    if engine.capabilities.deletes:
+        engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model IN ({names})")
+        engine.execute(f"INSERT INTO {table(engine, TABLE)} VALUES {rows}")
+        return
+    others = f"SELECT * FROM {table(engine, TABLE)} WHERE NOT model IN ({names})"
+    _replace(engine, f"{others} UNION ALL SELECT * FROM (VALUES {rows}) AS fresh")
 
 
-def _values(state: BuiltState) -> list[str]:
+def _replace(engine: Engine, query: str) -> None:
+    """Write the table of states anew beside, and let it take the old one's place."""
+    engine.create_as(f"_next{TABLE}", query)
+    engine.drop(f"_gone{TABLE}")
+    engine.rename([(TABLE, f"_gone{TABLE}"), (f"_next{TABLE}", TABLE)])
+    engine.drop(f"_gone{TABLE}")
+
+
+def _values(state: BuiltState, dialect: str) -> list[str]:
     return [
         _text(state.model),
         _text(state.metric),
         _text(state.definition_hash),
         _text(state.storage),
-        _instant(state.covered_start),
-        _instant(state.covered_end),
+        _instant(state.covered_start, dialect),
+        _instant(state.covered_end, dialect),
         str(state.row_count),
-        _instant(state.built_at),
+        _instant(state.built_at, dialect),
     ]
 
 
 def forget(engine: Engine, model: str) -> None:
     """Remove the state of a model."""
+    if not engine.capabilities.deletes:
+        _replace(engine, f"SELECT * FROM {table(engine, TABLE)} WHERE NOT model = {_text(model)}")
+        return
     engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model = {_text(model)}")
 
 
 def retire(engine: Engine, state: BuiltState, relation: str, now: datetime) -> None:
     """Record that a model's rows of an older definition are kept under another name."""
     engine.execute(
-        f"INSERT INTO {table(engine, HISTORY)} SELECT *, {_text(relation)}, {_instant(now)} "
+        f"INSERT INTO {table(engine, HISTORY)} SELECT *, {_text(relation)}, {_instant(now, engine.dialect)} "
         f"FROM {table(engine, TABLE)} WHERE model = {_text(state.model)}"
     )
 
 
 def table(engine: Engine, name: str) -> str:
     """Return the quoted name of a table in Tallystick's schema."""
-    quoted = exp.Table(this=exp.to_identifier(name, quoted=True), db=exp.to_identifier(engine.schema, quoted=True))
-    return quoted.sql(engine.dialect)
+    return engine.qualified(name)
 
 
 def _instants(row: dict[str, datetime | None]) -> dict[str, datetime | None]:
@@ -102,7 +121,7 @@ def _text(value: str) -> str:
     return exp.Literal.string(value).sql()
 
 
-def _instant(value: datetime | None) -> str:
+def _instant(value: datetime | None, dialect: str) -> str:
     if value is None:
         return "NULL"
-    return f"TIMESTAMP '{value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ')}'"
+    return literal_instant(value.astimezone(UTC), is_date=False, dialect=dialect).sql(dialect)

@@ -62,7 +62,8 @@ def _check_project(root: Path, *, offline: bool) -> tuple[Sequence[Diagnostic], 
 
     workspace = load(root)
     try:
-        return workspace.check(offline=offline), len(workspace.metrics)
+        usable = sum(metric.operand_of is None for metric in workspace.metrics.values())
+        return workspace.check(offline=offline), usable
     finally:
         workspace.close()
 

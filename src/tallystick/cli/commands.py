@@ -24,7 +24,8 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "demo": Entry("tallystick.cli.demo", "Build the bundled project of real data and show its metrics."),
-    "init": Entry("tallystick.cli.init", "Write a new project, or one guessed from a Parquet or CSV file."),
+    "init": Entry("tallystick.cli.init", "Write a new project, or one guessed from a file or table."),
+    "source": Entry("tallystick.cli.source", "Look at sources: what they hold, how fresh they are, and who uses them."),
     "check": Entry("tallystick.cli.check", "Report everything that is wrong with a project, with file:line:column."),
     "list": Entry("tallystick.cli.list", "List the metrics of a project, one per line."),
     "show": Entry("tallystick.cli.show", "Show where a name is defined, what it means and what it becomes."),
@@ -32,6 +33,11 @@ COMMANDS = {
     "render": Entry("tallystick.cli.render", "Print the SQL of a metric, in any dialect."),
     "query": Entry("tallystick.cli.query", "Compute a metric from the rows of its source and print its values."),
     "build": Entry("tallystick.cli.build", "Write models into the warehouse, incrementally."),
+    "collect": Entry("tallystick.cli.collect", "Read the series of metrics into the store, bucket by bucket."),
+    "runs": Entry(
+        "tallystick.cli.runs",
+        "List what the collector did, newest first: windows, rows, seconds, the hash of the SQL, and errors.",
+    ),
     "metric-hub": Entry("tallystick.cli.metric_hub", "Read experiments and monitoring projects of a metric-hub clone."),
     "export": Entry(
         "tallystick.cli.export",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -89,6 +90,7 @@ def what_next(done: str, folder: Path) -> Iterator[str]:
     where = shlex.quote(str(folder))
     yield f"Built {done}. The project is in {where}. Next, try:"
     for line in (
+        *activation(),
         f"cd {where}",
         "tally list",
         "tally show commits_per_developer",
@@ -96,6 +98,13 @@ def what_next(done: str, folder: Path) -> Iterator[str]:
         "tally render active_developers --entity project --window 30 --dialect bigquery",
     ):
         yield f"  {line}"
+
+
+def activation() -> Iterator[str]:
+    """Yield what makes `tally` a command where it is not: after `make demo` it lives in an environment of its own."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("tally") is None and script.exists():
+        yield f". {shlex.quote(str(script))}"
 
 
 def title_of(name: str, summaries: Sequence[Summary]) -> str:

@@ -17,17 +17,25 @@ app = new_app()
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the new project.")] = Path(),
     rows: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="FILE", help="Guess a source and three metrics from this file of rows."),
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE|TABLE",
+            help="Guess a source and three metrics from this file of rows, or this table of the warehouse.",
+        ),
+    ] = None,
+    warehouse: Annotated[
+        Path | None, typer.Option("--warehouse", metavar="FILE", help="The DuckDB file a new project's table is in.")
     ] = None,
 ) -> None:
-    """Write a new project, or one guessed from a Parquet or CSV file.
+    """Write a new project, or one guessed from a file or table.
 
-    Prints the files it wrote. Never overwrites one.
+    Prints the files it wrote. Never overwrites one; in the folder of a project only definitions are added.
     """
-    from tallystick.service.init import write_project
+    from tallystick.service.init import is_file, write_project
 
-    for path in write_project(folder, rows):
+    given = Path(rows) if rows is not None and is_file(rows) else rows
+    for path in write_project(folder, given, warehouse=warehouse):
         write_line(str(path))
     where = "" if folder == Path() else f" {folder}"
     note(f"next: tally check{where}, then tally build{where and f' --project{where}'}")

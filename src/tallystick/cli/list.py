@@ -12,7 +12,7 @@ from tallystick.cli.options import FormatOption, ProjectOption, ToolOption, new_
 from tallystick.cli.output import Format, Row, write_rows
 from tallystick.cli.project import clone_root, opened, refuse_tool
 from tallystick.compiler.model import Model, TimeView
-from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
+from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.errors import UsageError
 
 COLUMNS = ("name", "kind", "source", "entities", "views", "owner", "description")
@@ -38,7 +38,8 @@ def list_metrics(
         return
     refuse_tool(tool)
     with opened(project) as workspace:
-        rows = [describe(metric, workspace.models(metric.name)) for metric in workspace.metrics.values()]
+        listed = [metric for metric in workspace.metrics.values() if metric.operand_of is None]
+        rows = [describe(metric, workspace.models(metric.name)) for metric in listed]
     write_rows(rows, COLUMNS, form)
 
 
@@ -63,6 +64,8 @@ def source_of(metric: Metric) -> str | None:
             return source
         case SqlQuery(sources=sources):
             return ", ".join(sources) or None
+        case Formula(operands=(_, *_) as operands):
+            return ", ".join(dict.fromkeys(filter(None, map(source_of, operands)))) or None
         case _:
             return None
 

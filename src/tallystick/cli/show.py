@@ -15,7 +15,7 @@ from tallystick.cli.project import clone_root, opened, refuse_tool
 from tallystick.definitions.about import About
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import Entity
-from tallystick.definitions.metric import Aggregate, Metric
+from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.origin import Origin
 from tallystick.definitions.source import Source
 from tallystick.errors import UnknownNameError
@@ -115,7 +115,19 @@ def _shown(models: Sequence[Model]) -> Model:
 def definition_of(metric: Metric) -> str:
     """Return what a metric is, as it was written."""
     definition = metric.definition
-    return definition.sql.strip() if hasattr(definition, "sql") else definition.expr
+    if isinstance(definition, SqlQuery):
+        return definition.sql.strip()
+    if isinstance(definition, Formula) and definition.operands:
+        return " / ".join(_operand(operand.definition) for operand in definition.operands)
+    return definition.expr
+
+
+def _operand(definition: Aggregate | Formula | SqlQuery) -> str:
+    """Return a side of a ratio in one line: its expression, its source and its conditions."""
+    if not isinstance(definition, Aggregate):
+        return "…"
+    where = f" where {' and '.join(definition.where)}" if definition.where else ""
+    return f"{definition.expr} of {definition.source}{where}"
 
 
 def _users(metric: Metric, metrics: Mapping[str, Metric]) -> Iterator[str]:
@@ -128,7 +140,7 @@ def _users(metric: Metric, metrics: Mapping[str, Metric]) -> Iterator[str]:
 
 
 def _source(source: Source, project: Project) -> Row:
-    readers = sorted(m.name for m in project.metrics.values() if source_of(m) == source.name)
+    readers = sorted(m.operand_of or m.name for m in project.metrics.values() if source_of(m) == source.name)
     return {
         "reads": source.table or source.file or source.sql,
         "time": source.time,
@@ -136,7 +148,7 @@ def _source(source: Source, project: Project) -> Row:
         "entities": [f"{entity} = {column}" for entity, column in source.entities.items()],
         "filters": [f"{name}: {condition}" for name, condition in source.filters.items()],
         "columns": list(source.columns),
-        "metrics": readers,
+        "metrics": list(dict.fromkeys(readers)),
     }
 
 

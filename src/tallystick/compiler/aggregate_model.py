@@ -22,6 +22,7 @@ from tallystick.compiler.entity_paths import (
     membership_intervals,
 )
 from tallystick.compiler.model import Model
+from tallystick.compiler.partition import from_partition
 from tallystick.compiler.relations import Scope, scope
 from tallystick.compiler.span import Span
 from tallystick.definitions.conditions import conditions, expand, named_conditions
@@ -164,7 +165,8 @@ def _within(source: Input, span: Span) -> list[exp.Expr]:
     found = [span.before_end(time, is_date=is_date, dialect=source.dialect)]
     if not view.is_all_time:
         start = span.from_start(time, is_date=is_date, dialect=source.dialect, window=view.window)
-        found = [*([start] if start is not None else []), *found]
+        partition = from_partition(rows, span, view.window)
+        found = [*(one for one in (partition, start) if one is not None), *found]
     return found
 
 

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 from sqlglot import exp
 
+from tallystick.definitions.column_kind import bucketed
+from tallystick.definitions.condition_sql import check as check_condition_type
 from tallystick.definitions.conditions import named_conditions
 from tallystick.definitions.diagnostics import Diagnostic, diagnose, nearest, sort
 from tallystick.definitions.fragment import is_name, parse_fragment, parse_query
@@ -13,7 +15,7 @@ from tallystick.definitions.metric import Aggregate, Metric
 from tallystick.definitions.origin import Origin, place_in, place_of
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Segment, Source
-from tallystick.errors import ExpressionError, Location
+from tallystick.errors import DefinitionError, ExpressionError, Location
 
 EXPR = ("expr", "expression", "select_expression", "column", "aggregation", "numerator")
 """The keys an expression may be written under."""
@@ -47,9 +49,10 @@ def check_columns(project: Project, columns: Mapping[str, Mapping[str, str]]) ->
             for segment in project.segments.values():
                 if segment.source == name:
                     findings += segment_columns(segment, source, stored_names, project.segments, project.dialect)
-            for metric in project.metrics.values():
+            for metric in (*project.metrics.values(), *project.flawed):
                 if isinstance(metric.definition, Aggregate) and metric.definition.source == name:
                     findings += metric_columns(metric, source, stored_names, project.segments, project.dialect)
+                    findings += _condition_types(metric, metric.definition, stored)
     return sort(findings)
 
 
@@ -93,6 +96,17 @@ def metric_columns(
     for index, text in enumerate(definition.where):
         path = condition_path(metric, index)
         yield from _unknown(text, dialect, source, with_conditions, metric.origin, path, "where")
+
+
+def _condition_types(metric: Metric, definition: Aggregate, types: Mapping[str, str]) -> Iterator[Diagnostic]:
+    """Yield findings about structured conditions that do not fit the types the warehouse has for their columns."""
+    kinds = {name.lower(): bucketed(native) for name, native in types.items()}
+    for index, condition in definition.structured:
+        try:
+            check_condition_type(condition, kinds.get(condition.column.lower()))
+        except DefinitionError as error:
+            at = place_of(metric.origin, condition_path(metric, index), "where")
+            yield diagnose("condition-type", error.message, at, hint=error.hint)
 
 
 def condition_path(metric: Metric, index: int) -> str:

@@ -20,7 +20,11 @@ N = TypeVar("N", Source, Entity, Segment, Dimension, Metric)
 
 @dataclass(slots=True)
 class Drafts:
-    """What reading has found so far; `broken` names what is left out because of its own errors, by kind."""
+    """What reading has found so far; `broken` names what is left out because of its own errors, by kind.
+
+    `flawed` are metrics that were read with errors: they are checked further, so that all their errors are told at
+    once, and never kept.
+    """
 
     settings: Settings = field(default_factory=Settings)
     settings_origin: Origin = field(default_factory=Origin)
@@ -31,6 +35,8 @@ class Drafts:
     dimensions: dict[str, Dimension] = field(default_factory=dict)
     metrics: dict[str, Metric] = field(default_factory=dict)
     broken: dict[str, set[str]] = field(default_factory=dict)
+    flawed: list[Metric] = field(default_factory=list)
+    flawed_at: dict[tuple[str, str], Location] = field(default_factory=dict)
     findings: list[Diagnostic] = field(default_factory=list)
 
     @property
@@ -44,6 +50,17 @@ class Drafts:
         first = into.setdefault(noun.name, noun)
         if first is not noun:
             self.findings.append(duplicate(kind, noun.name, first.origin.location, noun.origin.location))
+        elif at := self.flawed_at.get((kind, noun.name)):
+            self.findings.append(duplicate(kind, noun.name, at, noun.origin.location))
+
+    def set_aside(self, kind: str, noun: N, into: dict[str, N]) -> None:
+        """Leave out a definition with errors; report it where its name is taken."""
+        self.leave_out(kind, noun.name)
+        if noun.name in into:
+            self.findings.append(duplicate(kind, noun.name, into[noun.name].origin.location, noun.origin.location))
+        self.flawed_at.setdefault((kind, noun.name), noun.origin.location)
+        if isinstance(noun, Metric):
+            self.flawed.append(noun)
 
     def leave_out(self, kind: str, name: str) -> None:
         """Remember a name whose definition has an error, so that nobody reports it as unknown."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tallystick.definitions.about import About
+from tallystick.definitions.condition import Condition
 from tallystick.definitions.origin import Origin
 from tallystick.definitions.oso_options import OsoOptions
 from tallystick.sql.grain import Grain, Window
@@ -16,19 +17,31 @@ type_of_var = str | int | float | bool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregate:
-    """An SQL aggregate expression over the rows of one source that pass every condition of `where`."""
+    """An SQL aggregate expression over the rows of one source that pass every condition of `where`.
+
+    While definitions are read, `source` may be empty (the event says it), `expr` may be in our own spelling
+    (`is_canonical`) and `per_distinct` may name the entity whose different things divide the value; resolving names
+    writes all three out. `structured` are conditions by their places in `where`, kept beside the SQL they become.
+    """
 
     source: str
     expr: str
     where: tuple[str, ...] = ()
     dialect: str | None = None
+    is_canonical: bool = False
+    per_distinct: str | None = None
+    structured: tuple[tuple[int, Condition], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formula:
-    """A formula over the names of other metrics of the same bucket and entity."""
+    """A formula over the names of other metrics of the same bucket and entity.
+
+    `operands` are metrics that exist for this formula only: the sides of a ratio written beside each other.
+    """
 
     expr: str
+    operands: tuple[Metric, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +85,14 @@ class Metric:
     about: About = field(default_factory=About)
     intermediate: bool = False
     enabled: bool = True
+    operand_of: str | None = None
     origin: Origin = field(default_factory=Origin, compare=False)
 
     @property
     def kind(self) -> str:
-        """Return `aggregate`, `derived` or `sql`; it follows from the definition and is never written."""
+        """Return `aggregate`, `ratio`, `derived` or `sql`; it follows from the definition and is never written."""
+        if isinstance(self.definition, Formula) and self.definition.operands:
+            return "ratio"
         return {Aggregate: "aggregate", Formula: "derived", SqlQuery: "sql"}[type(self.definition)]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
+from tallystick.definitions.collect_settings import CollectSettings
 from tallystick.definitions.diagnostics import Diagnostic, Severity
 from tallystick.definitions.entity import Entity
 from tallystick.definitions.metric import Metric, Views
@@ -17,7 +18,8 @@ from tallystick.definitions.source import Dimension, Segment, Source
 class Warehouse:
     """Where rows live and models are written: an engine, its connection settings and Tallystick's own schema.
 
-    `storage` is how models are kept: `change_points` read through views, or `dense` rows in tables.
+    `storage` is how models are kept: `change_points` read through views, or `dense` rows in tables. Where `allow` names
+    schemas or tables, nothing else is read.
     """
 
     name: str = "default"
@@ -25,6 +27,7 @@ class Warehouse:
     path: str | None = None
     schema: str = "tally"
     storage: str = "change_points"
+    allow: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -45,11 +48,15 @@ class Settings:
     lookback: int = 3
     allow_functions: tuple[str, ...] = ()
     views: Views = field(default_factory=Views)
+    collect: CollectSettings = field(default_factory=CollectSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """Every definition by name. What had an error is left out and explained in `diagnostics`."""
+    """Every definition by name. What had an error is left out and explained in `diagnostics`.
+
+    `flawed` are metrics left out that could be read: their columns can still be checked, so that all is told at once.
+    """
 
     root: str
     settings: Settings = field(default_factory=Settings)
@@ -60,6 +67,7 @@ class Project:
     dimensions: Mapping[str, Dimension] = field(default_factory=lambda: MappingProxyType({}))
     metrics: Mapping[str, Metric] = field(default_factory=lambda: MappingProxyType({}))
     diagnostics: tuple[Diagnostic, ...] = ()
+    flawed: tuple[Metric, ...] = ()
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:

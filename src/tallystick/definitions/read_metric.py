@@ -8,36 +8,20 @@ from types import MappingProxyType
 from typing import Any
 
 from tallystick.definitions.diagnostics import Severity, diagnose
-from tallystick.definitions.fields import IDENTIFIER, Fields, describe
+from tallystick.definitions.fields import Fields, describe
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery, type_of_var
 from tallystick.definitions.query_file import QueryFiles
 from tallystick.definitions.read_about import read_about, read_views
+from tallystick.definitions.read_aggregate import EXPR, SOURCE, aggregate, aggregation, ratio, with_divisor
 
 Definition = Aggregate | Formula | SqlQuery
 
 RESERVED = re.compile(r"overall|weekly|daily|\d+_day|preenrollment_\w+")
 """Names of analysis periods: a list under one of them selects metrics for that period (spec anchors §6.4 rule 2)."""
 
-EXPR = ("expr", "expression", "select_expression")
-SOURCE = ("source", "data_source")
 LATER = ("steps", "python", "depends_on")
 
-_AGGREGATIONS = {
-    "sum": "sum({})",
-    "count": "count({})",
-    "count_distinct": "count(distinct {})",
-    "distinct": "count(distinct {})",
-    "avg": "avg({})",
-    "average": "avg({})",
-    "mean": "avg({})",
-    "min": "min({})",
-    "max": "max({})",
-    "median": "median({})",
-    "first": "first({})",
-    "last": "last({})",
-}
 _SHAPES = ("scalar", "histogram")
-_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def read_metric(fields: Fields, queries: QueryFiles) -> Metric | None:
@@ -88,9 +72,9 @@ def _definition(fields: Fields, queries: QueryFiles) -> Definition | None:
 
 
 _ALLOWED = {
-    "expr": {*EXPR, *SOURCE, "event", "where", "dialect"},
-    "aggregation": {"aggregation", "column", *SOURCE, "event", "where", "dialect"},
-    "event": {"event", *SOURCE, "where", "dialect"},
+    "expr": {*EXPR, *SOURCE, "event", "where", "dialect", "per_distinct"},
+    "aggregation": {"aggregation", "column", "quantile", *SOURCE, "event", "where", "dialect", "per_distinct"},
+    "event": {"event", *SOURCE, "where", "dialect", "per_distinct"},
     "numerator": {"numerator", "denominator"},
     "sql": {"sql", "ref", "dialect", "vars", "sources", "incremental", "cron"},
 }
@@ -100,7 +84,7 @@ _BESIDE = {
     "expr": "an expression",
     "aggregation": "an aggregation",
     "event": "an event",
-    "numerator": "a ratio of metrics",
+    "numerator": "a ratio",
     "sql": "a query",
     "ref": "a query",
 }
@@ -118,8 +102,8 @@ def _expression(fields: Fields, _: QueryFiles) -> Definition | None:
     if expr is None:
         return None
     if fields.has(*SOURCE, "event"):
-        return _aggregate(fields, expr)
-    for key in ("where", "dialect"):
+        return with_divisor(fields, aggregate(fields, expr))
+    for key in ("where", "dialect", "per_distinct"):
         if key in fields.table:
             hint = "add source, or write the condition on the metrics it is computed from"
             fields.report("misplaced-key", f"'{key}' needs a source", key, hint=hint)
@@ -127,50 +111,15 @@ def _expression(fields: Fields, _: QueryFiles) -> Definition | None:
 
 
 def _aggregation(fields: Fields, _: QueryFiles) -> Definition | None:
-    found = fields.text("aggregation")
-    column = fields.text("column")
-    if found is None:
-        return None
-    if found not in _AGGREGATIONS:
-        hint = f"known: {', '.join(_AGGREGATIONS)}; anything else is written as expr"
-        fields.report("bad-value", f"'{found}' is not an aggregation", "aggregation", hint=hint)
-        return None
-    if column is None and found != "count":
-        fields.report("missing-key", f"'{found}' needs a column", "aggregation", hint='write column = "…"')
-        return None
-    if column is not None and not _COLUMN.fullmatch(column):
-        hint = f'write expr = "{_AGGREGATIONS[found].format("…")}" for anything but a column'
-        fields.report("bad-value", f"'{column}' is not the name of a column", "column", hint=hint)
-        return None
-    return _aggregate(fields, _AGGREGATIONS[found].format(column or "*"))
+    return with_divisor(fields, aggregation(fields))
 
 
 def _counted_event(fields: Fields, _: QueryFiles) -> Definition | None:
-    return _aggregate(fields, "count(*)")
+    return with_divisor(fields, aggregate(fields, "count(*)"))
 
 
-def _aggregate(fields: Fields, expr: str) -> Aggregate | None:
-    """Build an aggregate; one that names only an event gets its source when names are resolved."""
-    source = fields.text(*SOURCE)
-    event = fields.text("event")
-    where = fields.texts("where") or ()
-    if source is None and event is None:
-        if not fields.has(*SOURCE, "event"):
-            fields.report_missing(f"metric '{fields.name}' has no source", *SOURCE, hint='write source = "…"')
-        return None
-    if event is not None:
-        where = (event, *where)
-    return Aggregate(source=source or "", expr=expr, where=where, dialect=fields.text("dialect"))
-
-
-def _ratio(fields: Fields, _: QueryFiles) -> Formula | None:
-    sides = [fields.text("numerator"), fields.text("denominator")]
-    if "denominator" not in fields.table:
-        fields.report("missing-key", "'numerator' needs a denominator", "numerator", hint='write denominator = "…"')
-    if sides[0] is None or sides[1] is None:
-        return None
-    numerator, denominator = (side if IDENTIFIER.fullmatch(side) else f"({side})" for side in sides if side)
-    return Formula(expr=f"{numerator} / {denominator}")
+def _ratio(fields: Fields, _: QueryFiles) -> Definition | None:
+    return ratio(fields)
 
 
 def _sql(fields: Fields, queries: QueryFiles) -> SqlQuery | None:

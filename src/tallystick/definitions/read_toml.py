@@ -73,6 +73,8 @@ def _read_one(
     noun = read(table.sub(name))
     if any(finding.severity is Severity.ERROR for finding in drafts.findings[before:]):
         drafts.leave_out(kind, name)
+        if noun is not None:
+            drafts.set_aside(kind, noun, into)
     elif noun is not None:
         drafts.add(kind, noun, into)
 

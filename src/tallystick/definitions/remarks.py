@@ -25,6 +25,8 @@ def find_remarks(project: Project, drafts: Drafts) -> Iterator[Diagnostic]:
 
 def _undocumented(project: Project) -> Iterator[Diagnostic]:
     for metric in project.metrics.values():
+        if metric.operand_of is not None:
+            continue
         missing = [
             what
             for what, value in (("description", metric.about.description), ("owner", metric.about.owners))

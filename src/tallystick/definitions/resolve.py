@@ -52,6 +52,7 @@ def resolve(drafts: Drafts, root: str) -> Project:
         segments=_frozen(drafts.segments),
         dimensions=_frozen(drafts.dimensions),
         metrics=_frozen(metrics),
+        flawed=tuple(drafts.flawed),
     )
     return replace(project, diagnostics=sort([*drafts.findings, *find_remarks(project, drafts)]))
 

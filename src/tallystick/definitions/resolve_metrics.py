@@ -18,6 +18,7 @@ from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.origin import place_of
 from tallystick.definitions.query_file import METRICS
 from tallystick.definitions.source import Source
+from tallystick.definitions.written_out import write_out
 from tallystick.errors import DefinitionError, ExpressionError, Location
 from tallystick.sql.expression import parse, parse_formula
 
@@ -37,6 +38,7 @@ class Terms:
 
 def resolve_metrics(drafts: Drafts, dialect: str) -> dict[str, Metric]:
     """Return the metrics that hold together, in the order of the drafts; report every other one."""
+    write_out(drafts, dialect)
     terms = {name: _terms(source, drafts, dialect) for name, source in drafts.sources.items()}
     good: dict[str, Metric] = {}
     for metric in drafts.metrics.values():
@@ -44,8 +46,33 @@ def resolve_metrics(drafts: Drafts, dialect: str) -> dict[str, Metric]:
             before = drafts.errors()
             resolved = _resolve_one(metric, terms, drafts, dialect)
             _keep(resolved, before, good, drafts)
+    _check_flawed(terms, drafts, dialect)
     _resolve_formulas(good, terms, drafts, dialect)
-    return {name: good[name] for name in drafts.metrics if name in good}
+    _say_sides(drafts)
+    return {name: good[name] for name in drafts.metrics if name in good and good.get(good[name].operand_of or name)}
+
+
+def _say_sides(drafts: Drafts) -> None:
+    """Let findings about operands speak of the ratio they belong to: their own names are written nowhere."""
+    sides = {
+        f"metric '{metric.name}'": f"{metric.name.rpartition('__')[2]} of metric '{metric.operand_of}'"
+        for metric in drafts.metrics.values()
+        if metric.operand_of is not None
+    }
+    for index, finding in enumerate(drafts.findings if sides else ()):
+        message = finding.message
+        for name, side in sides.items():
+            message = message.replace(name, side)
+        drafts.findings[index] = replace(finding, message=message)
+
+
+def _check_flawed(terms: Mapping[str, Terms], drafts: Drafts, dialect: str) -> None:
+    """Report what else is wrong with metrics that are left out already, but not that they are."""
+    before = len(drafts.findings)
+    for metric in drafts.flawed:
+        if not isinstance(metric.definition, Formula):
+            _resolve_one(metric, terms, drafts, dialect)
+    drafts.findings[before:] = [finding for finding in drafts.findings[before:] if finding.code != "left-out"]
 
 
 def _keep(metric: Metric, before: int, good: dict[str, Metric], drafts: Drafts) -> None:
@@ -110,7 +137,6 @@ def _with_source_of_event(metric: Metric, definition: Aggregate, drafts: Drafts)
 
 
 def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts: Drafts, dialect: str) -> None:
-    before = drafts.errors()
     written = definition.dialect or dialect
     if not Dialect.get(written):
         return
@@ -127,8 +153,10 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
         message = f"metric '{metric.name}': source '{known.source.name}' has no time column"
         hint = f"add time = \"…\" to source '{known.source.name}'"
         drafts.findings.append(diagnose("missing-time", message, at, hint=hint))
-    if known.stored is not None and drafts.errors() == before:
-        drafts.findings.extend(metric_columns(metric, known.source, known.stored, drafts.segments, dialect))
+    if known.stored is not None:
+        told = {(finding.file, finding.line, finding.column) for finding in drafts.findings}
+        found = metric_columns(metric, known.source, known.stored, drafts.segments, dialect)
+        drafts.findings += [one for one in found if (one.file, one.line, one.column) not in told]
 
 
 def _report_expression(metric: Metric, error: DefinitionError, drafts: Drafts) -> None:
@@ -186,6 +214,9 @@ def _resolve_formulas(good: dict[str, Metric], terms: Mapping[str, Terms], draft
         metric = drafts.metrics[name]
         if name in drafts.broken.get("metric", ()):
             continue
+        if any(operand.name not in good for operand in _own_operands(metric)):
+            drafts.leave_out("metric", name)  # their errors are reported
+            continue
         before = drafts.errors()
         for operand in edges[name]:
             if operand not in good:
@@ -194,8 +225,31 @@ def _resolve_formulas(good: dict[str, Metric], terms: Mapping[str, Terms], draft
                 drafts.findings.append(drafts.missing("metric", operand, f"metric '{name}'", at, known))
         if drafts.errors() == before:
             sources = _sources_below(name, good, edges)
+            _check_breakdown(metric, sources, drafts)
             metric = _check_views(metric, [terms[source] for source in sources], drafts)
+            metric = _with_operands(metric, good)
         _keep(metric, before, good, drafts)
+
+
+def _with_operands(metric: Metric, good: Mapping[str, Metric]) -> Metric:
+    """Return a ratio with its operands as they were resolved."""
+    operands = tuple(good[operand.name] for operand in _own_operands(metric))
+    if not operands or not isinstance(metric.definition, Formula):
+        return metric
+    return replace(metric, definition=replace(metric.definition, operands=operands))
+
+
+def _own_operands(metric: Metric) -> tuple[Metric, ...]:
+    return metric.definition.operands if isinstance(metric.definition, Formula) else ()
+
+
+def _check_breakdown(metric: Metric, sources: list[str], drafts: Drafts) -> None:
+    """Report a breakdown of a ratio whose operands are on different sources (spec tripl §4.4)."""
+    if metric.kind == "ratio" and metric.views.by and len(sources) > 1:
+        message = f"metric '{metric.name}' divides rows of {' by rows of '.join(sources)} and cannot be broken down"
+        hint = "write both operands on one source, or leave 'by' out"
+        at = place_of(metric.origin, "by")
+        drafts.findings.append(diagnose("cross-source-breakdown", message, at, hint=hint))
 
 
 def _operands(drafts: Drafts, dialect: str) -> dict[str, tuple[str, ...]]:

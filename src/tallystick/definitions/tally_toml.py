@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tallystick.definitions.diagnostics import nearest
+from tallystick.definitions.collect_settings import CollectSettings, read_collect
+from tallystick.definitions.diagnostics import Severity, nearest
 from tallystick.definitions.fields import Fields
 from tallystick.definitions.metric import Views
 from tallystick.definitions.project import Settings, Warehouse
@@ -16,10 +17,11 @@ from tallystick.definitions.read_about import read_views
 from tallystick.definitions.read_source import check_zone
 from tallystick.errors import DefinitionError
 
-TABLES = ("project", "warehouse", "warehouses", "defaults")
+TABLES = ("project", "warehouse", "warehouses", "defaults", "collect")
 _WEEK_STARTS = {"monday": 1, "sunday": 7, 1: 1, 7: 7}
 STORAGES = ("change_points", "dense")
-_SETTINGS_OF_WAREHOUSE = ("engine", "path", "schema", "storage", "options")
+_SETTINGS_OF_WAREHOUSE = ("engine", "path", "schema", "storage", "allow", "options")
+_SECRETS = ("password", "token", "private_key")
 _LONGEST_LOOKBACK = 3660
 
 
@@ -44,6 +46,7 @@ def read_settings(fields: Fields, name: str) -> Settings:
         lookback=_lookback(table),
         allow_functions=table.texts("allow_functions") or (),
         views=defaults,
+        collect=read_collect(collect) if (collect := _table(fields, "collect")) else CollectSettings(),
     )
     table.known.add("description")
     table.refuse_unknown(within="[project]")
@@ -78,6 +81,7 @@ def _warehouse(fields: Fields, name: str) -> Warehouse:
         path=fields.text("path"),
         schema=_schema(fields),
         storage=_storage(fields),
+        allow=fields.texts("allow") or (),
         options=options,
     )
 
@@ -120,7 +124,18 @@ def _options(fields: Fields) -> Mapping[str, str]:
         else:
             path = (key,) if key in beside else ("options", key)
             fields.wrong_type("text, a number, true or false", value, *path)
+    _warn_of_secrets(fields, found, beside)
     return MappingProxyType(found)
+
+
+def _warn_of_secrets(fields: Fields, options: Mapping[str, str], beside: Mapping[str, Any]) -> None:
+    """Warn where a secret stands in the file instead of a reference to the environment."""
+    for key in _SECRETS:
+        if key in options and not options[key].startswith("env:"):
+            path = (key,) if key in beside else ("options", key)
+            message = f"'{key}' is written in a file that others may read"
+            hint = f'write {key} = "env:WAREHOUSE_{key.upper()}" and set that variable'
+            fields.report("secret-in-file", message, *path, severity=Severity.WARNING, hint=hint)
 
 
 def _zone(fields: Fields) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tallystick.engines.capabilities import Capabilities
 from tallystick.engines.limits import UNLIMITED, Limits
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ class Engine(Protocol):
 
     dialect: str
     schema: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return what the engine can promise beyond running SQL."""
 
     def columns(self, relation_sql: str) -> Mapping[str, str]:
         """Return the columns of a FROM item and their types, without reading rows; raise MissingTableError."""
@@ -35,6 +40,24 @@ class Engine(Protocol):
 
     def write(self, table: str, rows: pa.Table) -> None:
         """Create or replace a table of Tallystick's schema from Arrow rows."""
+
+    def create(self, table: str, columns: Mapping[str, str]) -> None:
+        """Create an empty table of Tallystick's schema unless it is there; types as DuckDB spells them."""
+
+    def create_as(self, table: str, query: str) -> None:
+        """Create or replace a table of Tallystick's schema from a query."""
+
+    def rename(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Give relations of Tallystick's schema new names, in order and all at once."""
+
+    def kind(self, name: str) -> str | None:
+        """Return TABLE or VIEW for a relation of Tallystick's schema, None where there is none."""
+
+    def drop(self, name: str) -> None:
+        """Drop a table or view of Tallystick's schema if it is there."""
+
+    def qualified(self, name: str) -> str:
+        """Return the quoted name of a table in Tallystick's schema."""
 
     def tables(self) -> frozenset[str]:
         """Return the names of tables and views in Tallystick's schema."""

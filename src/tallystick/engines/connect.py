@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
-from tallystick.definitions.project import Project
+from tallystick.definitions.diagnostics import nearest
+from tallystick.definitions.project import Project, Warehouse
 from tallystick.engines.adapter import Engine
 from tallystick.errors import EngineError
 
 DEFAULT_FILE = Path(".tally") / "warehouse.duckdb"
+SERVERS = {
+    "postgres": "tallystick.engines.postgres:PostgresEngine",
+    "clickhouse": "tallystick.engines.clickhouse:ClickHouseEngine",
+    "spark": "tallystick.engines.spark:SparkEngine",
+    "bigquery": "tallystick.engines.bigquery:BigQueryEngine",
+    "snowflake": "tallystick.engines.snowflake:SnowflakeEngine",
+    "trino": "tallystick.engines.trino:TrinoEngine",
+}
+"""Engines that are reached by connection settings; each is imported when it is asked for."""
 
 
 def connect(project: Project, *, read_only: bool = False) -> Engine:
     """Open the project's warehouse; without a file yet, a read-only one lives in memory. Raise EngineError."""
     warehouse = project.warehouse
+    engine = _open(project, warehouse, read_only=read_only)
+    if not warehouse.allow:
+        return engine
+    from tallystick.engines.governed import GovernedEngine
+
+    files = [source.name for source in project.sources.values() if source.file]
+    return GovernedEngine(engine, (*warehouse.allow, *files), warehouse.name)
+
+
+def _open(project: Project, warehouse: Warehouse, *, read_only: bool) -> Engine:
+    if warehouse.engine in SERVERS:
+        return connect_server(warehouse, read_only=read_only)
     if warehouse.engine != "duckdb":
         raise EngineError(
-            f"warehouse '{warehouse.name}' asks for engine '{warehouse.engine}', which is not there", hint="use duckdb"
+            f"warehouse '{warehouse.name}' asks for engine '{warehouse.engine}', which is not there",
+            hint=nearest(warehouse.engine, ("duckdb", *SERVERS)),
         )
     from tallystick.engines.duckdb import DuckDBEngine
 
@@ -24,6 +48,14 @@ def connect(project: Project, *, read_only: bool = False) -> Engine:
     files = {source.name: _resolve(project, source.file) for source in project.sources.values() if source.file}
     missing = read_only and not path.exists()
     return DuckDBEngine(None if missing else path, schema=warehouse.schema, files=files, read_only=read_only)
+
+
+def connect_server(warehouse: Warehouse, *, read_only: bool = False) -> Engine:
+    """Open a warehouse that is a server; raise EngineError, or UsageError for settings it does not know."""
+    module, _, name = SERVERS[warehouse.engine].partition(":")
+    options = {**warehouse.options, **({"path": warehouse.path} if warehouse.path else {})}
+    engine: Engine = getattr(import_module(module), name)(options, schema=warehouse.schema, read_only=read_only)
+    return engine
 
 
 def warehouse_file(project: Project) -> Path:

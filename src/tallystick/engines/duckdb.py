@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
+from tallystick.engines.capabilities import Capabilities
 from tallystick.engines.limits import UNLIMITED, Limits, check_size
+from tallystick.engines.relations import column_list, kind_of, kind_query
 from tallystick.errors import (
     EngineBrokenError,
     EngineError,
@@ -39,6 +41,7 @@ class DuckDBEngine:
     """A DuckDB file (or memory) in which `files` appear as views; nothing else on disk can be reached from SQL."""
 
     dialect = "duckdb"
+    capabilities = Capabilities(transactions=True, one_pass=True, enforces_read_only=True)
 
     def __init__(
         self,
@@ -187,6 +190,29 @@ class DuckDBEngine:
                 )
             finally:
                 self._connection.unregister("incoming_rows")
+
+    def create(self, table: str, columns: Mapping[str, str]) -> None:
+        """Create an empty table of Tallystick's schema unless it is there; types as DuckDB spells them."""
+        self.execute(f"CREATE TABLE IF NOT EXISTS {self.qualified(table)} ({column_list(columns, self.dialect)})")
+
+    def create_as(self, table: str, query: str) -> None:
+        """Create or replace a table of Tallystick's schema from a query."""
+        self.execute(f"CREATE OR REPLACE TABLE {self.qualified(table)} AS {query}")
+
+    def rename(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Give relations of Tallystick's schema new names, in order and all at once."""
+        with self.transaction():
+            for old, new in pairs:
+                self.execute(f"ALTER {self.kind(old)} {self.qualified(old)} RENAME TO {_identifier(new)}")
+
+    def kind(self, name: str) -> str | None:
+        """Return TABLE or VIEW for a relation of Tallystick's schema, None where there is none."""
+        return kind_of(self.rows(kind_query(self.schema, name, self.dialect)))
+
+    def drop(self, name: str) -> None:
+        """Drop a table or view of Tallystick's schema if it is there."""
+        if (found := self.kind(name)) is not None:
+            self.execute(f"DROP {found} {self.qualified(name)}")
 
     def tables(self) -> frozenset[str]:
         """Return the names of tables and views in Tallystick's schema."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from tallystick.errors import MissingTableError, ProjectError, UsageError
+from tallystick.definitions.condition import Kind
+from tallystick.definitions.project import Project
+from tallystick.definitions.read_source import check_table
+from tallystick.errors import ConflictError, MissingTableError, ProjectError, UsageError
 from tallystick.service.guess import Guess, Profile, guess, identifier, quoted
+from tallystick.service.profile import profile, table_relation
 
+SETTINGS = "tally.toml"
 ROW_FILES = (".parquet", ".csv", ".tsv", ".json", ".ndjson")
-SAMPLED_ROWS = 200_000
-"""Guessing looks at no more rows than this, so that a large file is read as quickly as a small one."""
 
 _SETTINGS = """\
 # What holds for the whole project. `tally check` reports mistakes with file, line and column.
@@ -23,8 +27,16 @@ name = "{name}"
 
 [warehouse]
 engine = "duckdb"
-path = "warehouse.duckdb"       # built models are written here; safe to delete, `tally build` makes it again
+path = {path}       # built models are written here; safe to delete, `tally build` makes it again
 """
+
+
+def _settings(name: str, warehouse: str | None = None) -> str:
+    if warehouse is None:
+        return _SETTINGS.format(name=name, path='"warehouse.duckdb"')
+    head, _, _ = _SETTINGS.format(name=name, path="").rpartition("path = ")
+    return f"{head}path = {_text(warehouse)}   # built models are written into its schema 'tally'\n"
+
 
 _SAMPLE = """\
 # A source is rows with roles: which column is the time, and which columns name the things you count for.
@@ -75,15 +87,22 @@ owner = "you@example.org"
 """
 
 
-def write_project(folder: Path, rows: Path | None = None) -> tuple[Path, ...]:
+def write_project(folder: Path, rows: Path | str | None = None, *, warehouse: Path | None = None) -> tuple[Path, ...]:
     """Write a new project into a folder and return its files, the settings first.
 
-    With `rows`, a Parquet, CSV or JSON file, a source and three metrics are guessed from its columns. Raises
-    ProjectError if a file is already there: nothing is ever overwritten.
+    With `rows` a source and three metrics are guessed: from a Parquet, CSV or JSON file, or, where it names no file,
+    from a table of the warehouse. A folder that is a project already gets the definitions only. Raises ProjectError
+    if a file is already there: nothing is ever overwritten.
     """
-    files = _guessed_files(folder, rows) if rows is not None else _sample_files(folder)
+    if rows is None:
+        files = _sample_files(folder)
+    elif is_file(rows):
+        files = _guessed_files(folder, Path(rows))
+    else:
+        files = _files_of_table(folder, check_table(rows), warehouse)
     if taken := [name for name in files if (folder / name).exists()]:
-        raise ProjectError(f"{folder / taken[0]} already exists, nothing was written", hint="choose an empty folder")
+        hint = "choose an empty folder" if SETTINGS in files else "rename or remove it first"
+        raise ProjectError(f"{folder / taken[0]} already exists, nothing was written", hint=hint)
     for name, content in files.items():
         path = folder / name
         try:
@@ -94,10 +113,16 @@ def write_project(folder: Path, rows: Path | None = None) -> tuple[Path, ...]:
     return tuple(folder / name for name in files)
 
 
+def is_file(rows: Path | str) -> bool:
+    """Tell whether what rows come from is a file; a table has no ending of a file and no folder."""
+    path = Path(rows)
+    return not isinstance(rows, str) or path.exists() or path.suffix.lower() in ROW_FILES or len(path.parts) > 1
+
+
 def _sample_files(folder: Path) -> Mapping[str, str]:
     name = identifier(folder.resolve().name)
     return {
-        "tally.toml": _SETTINGS.format(name=name),
+        SETTINGS: _settings(name),
         "definitions/orders.toml": _SAMPLE,
         "data/orders.csv": "\n".join(_sample_rows()) + "\n",
     }
@@ -126,34 +151,73 @@ def _guessed_files(folder: Path, rows: Path) -> Mapping[str, str]:
         raise UsageError(f"'{rows.name}' is not a file of rows", hint=f"use one of {', '.join(ROW_FILES)}")
     if not rows.is_file():
         raise MissingTableError(f"there is no file '{rows}'")
-    columns = profile(rows)
+    columns = profile_file(rows)
+    return _files(folder, rows.stem, columns, {"file": _reference(rows, folder)})
+
+
+def _files_of_table(folder: Path, table: str, warehouse: Path | None) -> Mapping[str, str]:
+    """Guess from a table of an existing project's warehouse, or of the DuckDB file a new project is to use."""
+    has_project = (folder / SETTINGS).exists()
+    if has_project and warehouse is not None:
+        raise UsageError(f"{folder} is a project with a warehouse of its own", hint="leave --warehouse out")
+    if has_project:
+        from tallystick.service.workspace import load
+
+        with load(folder) as workspace:
+            columns = workspace.profile(table)
+        return _files(folder, table.rpartition(".")[2], columns, {"table": table})
+    if warehouse is None:
+        hint = "run it in a project's folder, or name a DuckDB file with --warehouse"
+        raise UsageError(f"'{table}' is a table, and there is no warehouse to find it in", hint=hint)
+    if not warehouse.is_file():
+        raise MissingTableError(f"there is no file '{warehouse}'")
+    from tallystick.engines.duckdb import DuckDBEngine
+
+    engine = DuckDBEngine(warehouse, read_only=True)
+    try:
+        columns = profile(engine, table_relation(table, engine.dialect))
+    finally:
+        engine.close()
+    path = _reference(warehouse, folder)
+    return _files(folder, table.rpartition(".")[2], columns, {"table": table}, path)
+
+
+def _files(
+    folder: Path, name: str, columns: tuple[Profile, ...], reads: Mapping[str, str], warehouse: str | None = None
+) -> Mapping[str, str]:
+    """Return the files of a guess: definitions, and settings where the folder has none."""
     if not columns or not columns[0].values + columns[0].nulls:
-        raise UsageError(f"'{rows.name}' holds no rows to guess from")
-    found = guess(rows.stem, columns)
-    return {
-        "tally.toml": _SETTINGS.format(name=found.name),
-        f"definitions/{found.name}.toml": definition(found, _reference(rows, folder)),
-    }
+        raise UsageError(f"'{next(iter(reads.values()))}' holds no rows to guess from")
+    if not (folder / SETTINGS).exists():
+        found = guess(name, columns)
+        return {SETTINGS: _settings(found.name, warehouse), f"definitions/{found.name}.toml": definition(found, reads)}
+    from tallystick.definitions.load import load
+
+    project = load(folder)
+    found = guess(name, columns, project.dialect)
+    if found.name in project.sources:
+        raise ConflictError(f"source '{found.name}' is already defined", hint="see tally source preview")
+    return {f"definitions/{found.name}.toml": definition(_beside(found, project), reads, project)}
 
 
-def profile(rows: Path) -> tuple[Profile, ...]:
+def _beside(found: Guess, project: Project) -> Guess:
+    """Return the guess with names of metrics that are taken put behind the name of the source."""
+    metrics = tuple(
+        replace(metric, name=f"{found.name}_{metric.name}") if metric.name in project.metrics else metric
+        for metric in found.metrics
+    )
+    return replace(found, metrics=metrics)
+
+
+def profile_file(rows: Path) -> tuple[Profile, ...]:
     """Read the columns of a file: types, and values, NULLs and different values among its first rows."""
     from tallystick.engines.duckdb import DuckDBEngine
 
     engine = DuckDBEngine(files={"rows": rows.resolve()})
     try:
-        types = engine.columns("rows")
-        counts = "count(*) as rows" + "".join(
-            f", count({quoted(c)}) as values_{i}, count(distinct {quoted(c)}) as distinct_{i}"
-            for i, c in enumerate(types)
-        )
-        row = engine.run(f"SELECT {counts} FROM (SELECT * FROM rows LIMIT {SAMPLED_ROWS})").to_pylist()[0]
+        return profile(engine, "rows")
     finally:
         engine.close()
-    return tuple(
-        Profile(c, type_, row[f"values_{i}"], row["rows"] - row[f"values_{i}"], row[f"distinct_{i}"])
-        for i, (c, type_) in enumerate(types.items())
-    )
 
 
 def _reference(rows: Path, folder: Path) -> str:
@@ -162,25 +226,28 @@ def _reference(rows: Path, folder: Path) -> str:
     return rows.relative_to(folder).as_posix() if rows.is_relative_to(folder) else rows.as_posix()
 
 
-def definition(found: Guess, file: str) -> str:
-    """Write a guess down as a definition file."""
-    return "\n\n".join([_source(found, file), *_entities(found), *_metrics(found)]) + "\n"
+def definition(found: Guess, reads: Mapping[str, str], project: Project | None = None) -> str:
+    """Write a guess down as a definition file; `reads` says where the rows are, `project` what is defined already."""
+    known = project.entities if project else {}
+    entities = [(thing, column) for thing, column in found.entities if thing not in known]
+    dialect = project.dialect if project else "duckdb"
+    return "\n\n".join([_source(found, reads, dialect), *_entities(entities), *_metrics(found)]) + "\n"
 
 
-def _source(found: Guess, file: str) -> str:
+def _source(found: Guess, reads: Mapping[str, str], dialect: str) -> str:
     lines = [
-        "# Guessed from the columns of the file: read it, correct it, then run `tally check`.",
+        "# Guessed from the columns: read it, correct it, then run `tally check`.",
         f"[sources.{found.name}]",
-        f"file = {_text(file)}",
+        *(f"{key} = {_text(value)}" for key, value in reads.items()),
     ]
     if found.time is not None:
-        lines.append(f"time = {_text(quoted(found.time.name))}")
-        if found.time.type == "DATE":
+        lines.append(f"time = {_text(quoted(found.time.name, dialect))}")
+        if found.time.kind is Kind.DATE:
             lines.append("date = true")
     if found.entities:
-        keys = ", ".join(f"{thing} = {_text(quoted(column))}" for thing, column in found.entities)
+        keys = ", ".join(f"{thing} = {_text(quoted(column, dialect))}" for thing, column in found.entities)
         lines.append(f"entities = {{ {keys} }}")
-    dimensions = [f"{identifier(c)} = {_text(quoted(c))}" for c in found.dimensions]
+    dimensions = [f"{identifier(c)} = {_text(quoted(c, dialect))}" for c in found.dimensions]
     if dimensions:
         lines.append(f"dimensions = {{ {', '.join(dimensions)} }}")
     if found.numbers:
@@ -188,8 +255,8 @@ def _source(found: Guess, file: str) -> str:
     return "\n".join(lines)
 
 
-def _entities(found: Guess) -> Iterator[str]:
-    for thing, column in found.entities:
+def _entities(entities: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for thing, column in entities:
         yield f"[entities.{thing}]\nkey = {_text(identifier(column))}"
 
 

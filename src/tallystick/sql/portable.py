@@ -90,7 +90,7 @@ _ARG_MIN = _table(
 _SAFE_DIVIDE = _table(
     "CAST(_n AS DOUBLE PRECISION) / NULLIF(_d, 0)",
     duckdb="_n / NULLIF(_d, 0)",
-    clickhouse="_n / NULLIF(_d, 0)",
+    clickhouse="CAST(_n AS Nullable(Float64)) / NULLIF(_d, 0)",
     bigquery="SAFE_DIVIDE(_n, _d)",
     snowflake="CAST(_n AS DOUBLE) / NULLIF(_d, 0)",
     trino="CAST(_n AS DOUBLE) / NULLIF(_d, 0)",
@@ -123,11 +123,11 @@ _ALL_TRUE = _table("BOOL_AND(_x)", clickhouse="min(_x)", bigquery="LOGICAL_AND(_
 _EPOCH = _table(
     "EXTRACT(EPOCH FROM _x)",
     duckdb="EPOCH(_x)",
-    clickhouse="toUnixTimestamp64Micro(toDateTime64(_x, 6, 'UTC')) / 1000000",
-    bigquery="UNIX_MICROS(CAST(_x AS TIMESTAMP)) / 1000000",
-    snowflake="DATE_PART(EPOCH_MICROSECOND, _x) / 1000000",
+    clickhouse="CAST(toUnixTimestamp64Micro(toDateTime64(_x, 6, 'UTC')) AS Nullable(Float64)) / 1000000",
+    bigquery="CAST(UNIX_MICROS(CAST(_x AS TIMESTAMP)) AS FLOAT64) / 1000000",
+    snowflake="CAST(DATE_PART(EPOCH_MICROSECOND, _x) AS DOUBLE) / 1000000",
     trino="TO_UNIXTIME(_x)",
-    spark="UNIX_MICROS(CAST(_x AS TIMESTAMP)) / 1000000",
+    spark="CAST(UNIX_MICROS(CAST(_x AS TIMESTAMP)) AS DOUBLE) / 1000000",
 )
 
 
@@ -391,6 +391,23 @@ def _try_cast(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr
     )
 
 
+_EXACT_QUOTIENTS = frozenset({"clickhouse", "bigquery", "snowflake", "spark", "databricks"})
+"""Dialects where the quotient of two exact numbers is cut to a fixed number of decimals."""
+
+
+def _quotient(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
+    """Divide as DuckDB does, in floating point: elsewhere a sum of prices over a count would lose its decimals."""
+    if dialect not in _EXACT_QUOTIENTS or node.args.get("typed"):
+        return None
+    dividend = node.this.unnest()
+    if isinstance(dividend, (exp.Div, exp.SafeDivide)) or (
+        isinstance(dividend, exp.Cast) and dividend.is_type("double")
+    ):
+        return None
+    numerator = exp.cast(dividend.copy(), exp.DType.DOUBLE)
+    return exp.Div(this=numerator, expression=node.expression.copy(), typed=False, safe=node.args.get("safe"))
+
+
 def _refused(reason: str, hint: str) -> Handler:
     def handle(_node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
         raise CompileError(f"{reason} on {_named(dialect)}", hint=hint)
@@ -415,7 +432,30 @@ def _duckdb_named_function(node: exp.Expr, where: exp.Expr | None, dialect: str)
     return _named_function(node, where, dialect)
 
 
+def _ends_with(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
+    if dialect not in ("postgres", "trino"):
+        return None
+    length = exp.Length(this=node.expression.copy())
+    if dialect == "trino":
+        end: exp.Expr = exp.Substring(this=node.this.copy(), start=exp.Neg(this=length))
+    else:
+        end = exp.Right(this=node.this.copy(), expression=length)
+    return exp.EQ(this=end, expression=node.expression.copy())
+
+
+def _escape(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
+    """Leave the ESCAPE clause out where it does not exist and a backslash escapes anyway."""
+    if dialect not in ("clickhouse", "bigquery"):
+        return None
+    if node.expression.name != "\\":
+        raise CompileError(f"ESCAPE cannot be written on {_named(dialect)}", hint="escape with a backslash")
+    like: exp.Expr = node.this.copy()
+    return like
+
+
 _HANDLERS: dict[type[exp.Expr], Handler] = {
+    exp.EndsWith: _ends_with,
+    exp.Escape: _escape,
     exp.PercentileCont: _quantile(_QUANTILE, "an exact quantile", "use approx_quantile", "expression"),
     exp.PercentileDisc: _quantile(_QUANTILE_DISC, "an exact discrete quantile", "use approx_quantile", "expression"),
     exp.Quantile: _quantile(_QUANTILE_DISC, "an exact discrete quantile", "use approx_quantile", "quantile"),
@@ -431,6 +471,7 @@ _HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.First: _ordered(arg_min, arg_max),
     exp.Last: _ordered(arg_max, arg_min),
     exp.SafeDivide: _divide,
+    exp.Div: _quotient,
     exp.DateDiff: _date_diff,
     exp.TimestampTrunc: _week_trunc,
     exp.DateTrunc: _week_trunc,
@@ -446,8 +487,8 @@ _TIMES = frozenset(
 )
 _SCALARS = frozenset(
     {
-        exp.SafeDivide, exp.DateDiff, exp.TimestampTrunc, exp.DateTrunc, exp.TryCast, exp.TimeToUnix, exp.DateBin,
-        exp.UnixToTime, exp.Anonymous,
+        exp.Div, exp.SafeDivide, exp.DateDiff, exp.TimestampTrunc, exp.DateTrunc, exp.TryCast, exp.TimeToUnix, exp.DateBin,
+        exp.UnixToTime, exp.Anonymous, exp.EndsWith, exp.Escape,
     }
 )  # fmt: skip
 _AGGREGATES = frozenset(_HANDLERS) - _SCALARS

@@ -1,0 +1,103 @@
+"""What goes wrong with servers: said in one line, with the way out, and never with a secret."""
+
+from __future__ import annotations
+
+import socket
+
+import pyarrow as pa
+import pytest
+
+from live_engines import Live
+from tallystick.definitions.project import Warehouse
+from tallystick.engines.connect import connect_server
+from tallystick.engines.options import read_options, scrub
+from tallystick.errors import (
+    ConnectionFailedError,
+    EngineError,
+    MissingDriverError,
+    TallystickError,
+    WarehouseOptionError,
+)
+
+SECRET = "hunter2-of-the-warehouse"  # noqa: S105 - what must never be shown
+
+
+def refused(engine: str, **options: str) -> TallystickError:
+    with pytest.raises(TallystickError) as caught:
+        connect_server(Warehouse(engine=engine, options=options))
+    found = caught.value
+    assert SECRET not in str(found)
+    assert SECRET not in repr(found.__cause__)
+    assert "\n" not in str(found)
+    return found
+
+
+def closed_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+@pytest.mark.parametrize("engine", ["postgres", "clickhouse"])
+def test_an_unreachable_host(engine: str) -> None:
+    found = refused(engine, host="127.0.0.1", port=closed_port(), user="me", password=SECRET, connect_timeout="2")
+    assert isinstance(found, ConnectionFailedError)
+    assert "check host, port" in str(found)
+
+
+def test_wrong_credentials_for_postgres(postgres_database: str) -> None:
+    url = postgres_database.replace("postgres:@", f"nobody:{SECRET}@")
+    found = refused("postgres", url=url)
+    assert isinstance(found, ConnectionFailedError)
+    assert "nobody" in str(found)
+
+
+def test_a_password_the_driver_repeats_is_hidden() -> None:
+    # libpq quotes what it cannot parse; the password is part of that.
+    found = refused("postgres", url=f"postgresql://me:{SECRET}@127.0.0.1:port/db")
+    assert isinstance(found, EngineError)
+
+
+def test_secrets_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_PASSWORD", SECRET)
+    options = read_options("postgres", {"password": "env:WAREHOUSE_PASSWORD", "host": "db"}, ("password", "host"))
+    assert options.get("password") == SECRET
+    assert options.scrub(f"fatal: {SECRET} is wrong at db") == "fatal: *** is wrong at db"
+    monkeypatch.delenv("WAREHOUSE_PASSWORD")
+    with pytest.raises(WarehouseOptionError, match="WAREHOUSE_PASSWORD, which is not set"):
+        read_options("postgres", {"password": "env:WAREHOUSE_PASSWORD"}, ("password",))
+
+
+def test_an_address_hides_its_password_in_both_spellings() -> None:
+    options = read_options("postgres", {"url": "postgresql://me:a%40b@db/x"}, ("url",))
+    assert options.scrub("a@b and a%40b") == "*** and ***"
+    assert scrub("nothing here", ()) == "nothing here"
+
+
+def test_unknown_options_name_the_nearest() -> None:
+    assert "did you mean 'password'?" in str(refused("postgres", pasword=SECRET))
+    assert "must be a whole number" in str(refused("clickhouse", host="127.0.0.1", port="many"))
+
+
+def test_a_missing_driver_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
+    found = refused("postgres", host="127.0.0.1")
+    assert isinstance(found, MissingDriverError)
+    assert "pip install 'tallystick[postgres]'" in str(found)
+
+
+def test_a_column_that_disappears(live: Live) -> None:
+    live.load("shop.orders", pa.table({"amount": [1, 2], "kind": ["a", "b"]}))
+    engine = live.open(read_only=True)
+    engine.run("SELECT sum(amount) AS value FROM shop.orders")
+    engine.close()
+    live.load("shop.orders", pa.table({"kind": ["a", "b"]}))
+    with pytest.raises(EngineError, match="amount"):
+        live.open(read_only=True).run("SELECT sum(amount) AS value FROM shop.orders")
+
+
+def test_a_column_that_changes_its_type(live: Live) -> None:
+    live.load("shop.orders", pa.table({"amount": ["one", "two"]}))
+    with pytest.raises(EngineError) as caught:
+        live.open(read_only=True).run("SELECT sum(amount) AS value FROM shop.orders")
+    assert "\n" not in str(caught.value)
