@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tallystick.definitions.collect_settings import read_collect
 from tallystick.definitions.document import Document
 from tallystick.definitions.fields import Fields
 from tallystick.definitions.query_file import QueryFiles
@@ -100,6 +101,19 @@ TABLES = (
             "allow_functions": "Names or patterns (`mozfun.*`) of functions the guard lets through beyond the known ones.",
         },
         _known_to_project,
+    ),
+    Table(
+        "`[collect]` in `tally.toml`",
+        "How `tally collect` reads, for every metric of the project.",
+        {
+            "lookback": "How many collected buckets are read again each time, for rows that come late; 2 unless written. "
+            "Buckets that still settle are read again in any case.",
+            "first": "With how many buckets a series begins in a project without `start`; 30 unless written.",
+            "chunk": "How many buckets one query reads at most; 1000 unless written.",
+            "timeout": 'How long one query may take; `"10 minutes"` unless written.',
+            "max_rows": "How many rows one answer may have; 100000 unless written. A larger one fails and changes nothing.",
+        },
+        known_to(read_collect, "collect"),
     ),
     Table(
         "`[sources.NAME]`",

@@ -33,6 +33,8 @@ COMMANDS = {
     "render": Entry("tallystick.cli.render", "Print the SQL of a metric, in any dialect."),
     "query": Entry("tallystick.cli.query", "Compute a metric from the rows of its source and print its values."),
     "build": Entry("tallystick.cli.build", "Write models into the warehouse, incrementally."),
+    "collect": Entry("tallystick.cli.collect", "Read the series of metrics into the store, bucket by bucket."),
+    "runs": Entry("tallystick.cli.runs", "List what the collector did: windows, rows, seconds and errors."),
     "metric-hub": Entry("tallystick.cli.metric_hub", "Read experiments and monitoring projects of a metric-hub clone."),
     "export": Entry(
         "tallystick.cli.export",

@@ -112,7 +112,7 @@ def aggregate_model(source: Input, project: Project, span: Span) -> exp.Select:
     if view.window is not None:
         return _rolling(source, project, span)
     bucket = span.sample_day(source.dialect) if view.grain is None else source.bucket(view.grain)
-    rows = _rows(source, project, span)
+    rows = matching_rows(source, project, span)
     return _finish(source, rows, bucket)
 
 
@@ -145,7 +145,7 @@ def group_by_head(query: exp.Select, count: int) -> exp.Select:
     return query.group_by(*(exp.Literal.number(index + 1) for index in range(count)), copy=False)
 
 
-def _rows(source: Input, project: Project, span: Span) -> exp.Select:
+def matching_rows(source: Input, project: Project, span: Span) -> exp.Select:
     """Return a select without projections over the rows that belong to the model and the span."""
     query = exp.Select().from_(source.scope.relation(), copy=False)
     query = _join_membership(query, source, project)
@@ -263,7 +263,7 @@ def _rolling(source: Input, project: Project, span: Span) -> exp.Select:
     """Sample a window that ends on each day of the span."""
     window = source.model.time.window
     assert window is not None  # noqa: S101 - the caller dispatches on the view
-    rows = _rows(source, project, span)
+    rows = matching_rows(source, project, span)
     first_tick, end_tick = span.first_tick(source.dialect), span.end_tick(source.dialect)
     ticks = buckets.spine(first_tick, end_tick, "ticks", dialect=source.dialect)
     tick = exp.column(DAY, "ticks")

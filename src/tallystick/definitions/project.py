@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
+from tallystick.definitions.collect_settings import CollectSettings
 from tallystick.definitions.diagnostics import Diagnostic, Severity
 from tallystick.definitions.entity import Entity
 from tallystick.definitions.metric import Metric, Views
@@ -47,6 +48,7 @@ class Settings:
     lookback: int = 3
     allow_functions: tuple[str, ...] = ()
     views: Views = field(default_factory=Views)
+    collect: CollectSettings = field(default_factory=CollectSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tallystick.definitions.collect_settings import CollectSettings, read_collect
 from tallystick.definitions.diagnostics import Severity, nearest
 from tallystick.definitions.fields import Fields
 from tallystick.definitions.metric import Views
@@ -16,7 +17,7 @@ from tallystick.definitions.read_about import read_views
 from tallystick.definitions.read_source import check_zone
 from tallystick.errors import DefinitionError
 
-TABLES = ("project", "warehouse", "warehouses", "defaults")
+TABLES = ("project", "warehouse", "warehouses", "defaults", "collect")
 _WEEK_STARTS = {"monday": 1, "sunday": 7, 1: 1, 7: 7}
 STORAGES = ("change_points", "dense")
 _SETTINGS_OF_WAREHOUSE = ("engine", "path", "schema", "storage", "allow", "options")
@@ -45,6 +46,7 @@ def read_settings(fields: Fields, name: str) -> Settings:
         lookback=_lookback(table),
         allow_functions=table.texts("allow_functions") or (),
         views=defaults,
+        collect=read_collect(collect) if (collect := _table(fields, "collect")) else CollectSettings(),
     )
     table.known.add("description")
     table.refuse_unknown(within="[project]")

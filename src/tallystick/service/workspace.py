@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tallystick.build.report import BuildReport, Progress
+    from tallystick.collect.report import CollectReport
     from tallystick.engines.adapter import Engine
     from tallystick.service.guess import Profile
     from tallystick.service.source import Preview
+    from tallystick.store.runs import Run
 
 Instant = str | date | datetime
 Frame = Any
@@ -166,6 +168,63 @@ class Workspace:
         project = query.starting_at(self.project, start)
         since = query.restated_from(self.project, restate)
         return build(self._write(), project, models, end=stop, now=self._clock(), since=since, progress=progress)
+
+    def collect(
+        self,
+        select: Sequence[str] = (),
+        *,
+        due: bool = False,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        seconds: float | None = None,
+    ) -> CollectReport:
+        """Read series of the named metrics, or of all active ones, into the store; with `due` only what is due.
+
+        After `seconds` nothing more is begun; what is left stays due. A window that failed is in the report and
+        leaves the others alone.
+        """
+        from tallystick.service import collect
+
+        engine = self._read()
+        return collect.run(
+            self.project,
+            engine,
+            select,
+            due=due,
+            start=start,
+            end=end,
+            as_of=self.as_of,
+            clock=self._clock,
+            seconds=seconds,
+        )
+
+    def series(
+        self,
+        metric: str,
+        *,
+        grain: str | None = None,
+        entity: str | None = None,
+        by: str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        format: Literal["arrow", "pandas", "polars"] = "arrow",  # noqa: A002 - the word the command line uses
+    ) -> Frame:
+        """Return collected values of a metric from the store: one row per bucket, entity and dimension value.
+
+        Columns: bucket, the entity's key, the dimension, value, numerator, denominator, n, state (`settling`, `final`
+        or `restated`) and collected_at. The warehouse is not asked.
+        """
+        from tallystick.service import collect
+
+        wanted = collect.choose(self.project, metric, grain, entity, by)
+        found = collect.stored(self.project, wanted, start, end)
+        return _as_format(collect.table(found, self.project, wanted), format)
+
+    def runs(self, metric: str | None = None, *, limit: int = 50, failed: bool = False) -> tuple[Run, ...]:
+        """Return the newest runs of the collector first, of one metric or all; with `failed` only those that failed."""
+        from tallystick.service import collect
+
+        return collect.history(self.project, metric, limit=limit, failed=failed)
 
     def close(self) -> None:
         """Close the connection to the warehouse, if one was made."""

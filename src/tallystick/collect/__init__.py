@@ -1,0 +1,1 @@
+"""Collecting: series read from warehouses, bucket by bucket, and kept in the metadata store."""

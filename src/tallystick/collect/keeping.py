@@ -1,0 +1,132 @@
+"""Keeping what was read: values, watermark and run of one window in one transaction, or none of them (DESIGN §5)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from tallystick.collect import due
+from tallystick.collect.read import SeriesRead
+from tallystick.collect.report import CollectedWindow
+from tallystick.collect.tasks import Task
+from tallystick.collect.windows import Stretch
+from tallystick.compiler.series import PointState
+from tallystick.errors import TallystickError
+from tallystick.store import identity, runs, series, watermarks
+from tallystick.store.database import Store
+from tallystick.store.run_status import RunStatus
+from tallystick.store.runs import Run
+from tallystick.store.secrecy import without_secrets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeper:
+    """Writes what became of windows; `now` decides which buckets are final, `clock` what time it is on a run."""
+
+    store: Store
+    project: str
+    now: datetime
+    clock: Callable[[], datetime]
+    secrets: tuple[str, ...] = ()
+
+    def keep(self, task: Task, chunk: Stretch, run: Run, read: SeriesRead) -> CollectedWindow:
+        """Write one window and its run; a window that cannot be written becomes a failed run."""
+        if read.error is not None:
+            return self.fail(task, chunk, run, read.error, read)
+        try:
+            return self._keep(task, chunk, run, read)
+        except Exception as error:  # noqa: BLE001 - one series' failure never ends the others
+            return self.fail(task, chunk, run, error, read)
+
+    def _keep(self, task: Task, chunk: Stretch, run: Run, read: SeriesRead) -> CollectedWindow:
+        wanted, ruler = task.subject.wanted, task.subject.ruler
+        hashed, rebuilding = task.subject.definition_hash, task.is_rebuild
+        # A whole query may give more days than it was asked for.
+        points = [point for point in read.points if chunk.start <= point.bucket < chunk.end]
+
+        def state_of(bucket: datetime) -> PointState:
+            return due.state(bucket, self.now, ruler)
+
+        with self.store.transaction() as connection:
+            written = series.replace_window(
+                connection,
+                self.project,
+                wanted,
+                chunk.start,
+                chunk.end,
+                points,
+                definition_hash=hashed,
+                state_of=state_of,
+                collected_at=self.now,
+                rebuilding=rebuilding,
+            )
+            watermarks.advance(
+                connection, self.project, wanted, chunk.end, definition_hash=hashed, rebuilding=rebuilding
+            )
+            if rebuilding and chunk.end == task.stretch.end:
+                identity.commit_rebuild(connection, self.project, wanted, self.now)
+            runs.finish(
+                connection,
+                run,
+                RunStatus.SUCCESS,
+                now=self.clock(),
+                rows=written.rows,
+                seconds=read.seconds,
+                sql_hash=sql_hash(read.sql),
+                window=(chunk.start, chunk.end),
+            )
+        return CollectedWindow(
+            wanted=wanted,
+            reason=task.reason,
+            start=chunk.start,
+            end=chunk.end,
+            points=written.rows,
+            restated=written.restated,
+            state=state_of(points[-1].bucket) if points else None,
+            seconds=read.seconds,
+        )
+
+    def fail(
+        self, task: Task, chunk: Stretch, run: Run, error: Exception, read: SeriesRead | None = None
+    ) -> CollectedWindow:
+        """Write that a window could not be collected; nothing of it was changed."""
+        message = self.told(error)
+        sql = read.sql if read is not None else ()
+        seconds = read.seconds if read is not None else 0.0
+        try:
+            with self.store.transaction() as connection:
+                runs.finish(
+                    connection,
+                    run,
+                    RunStatus.ERROR,
+                    now=self.clock(),
+                    seconds=seconds,
+                    sql_hash=sql_hash(sql) if sql else None,
+                    error=message,
+                )
+        except TallystickError as second:
+            # The lease ends by itself; whoever started this pass still learns both.
+            if self.told(second) != message:
+                message = f"{message}; its run could not be written: {self.told(second)}"
+        return CollectedWindow(
+            wanted=task.subject.wanted,
+            reason=task.reason,
+            start=chunk.start,
+            end=chunk.end,
+            seconds=seconds,
+            error=message,
+        )
+
+    def told(self, error: Exception) -> str:
+        """Return what is told of an error: our own in full, of any other only its kind; never a secret (tripl §7.3)."""
+        text = str(error) if isinstance(error, TallystickError) else f"internal error ({type(error).__name__})"
+        return without_secrets(text, self.secrets)
+
+
+@lru_cache(maxsize=64)
+def sql_hash(sql: tuple[str, ...]) -> str:
+    """Return 16 hexadecimal digits by which runs that sent the same statements are found."""
+    return hashlib.sha256("\n".join(sql).encode()).hexdigest()[:16]

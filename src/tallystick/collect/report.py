@@ -1,0 +1,39 @@
+"""What a pass did, window by window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tallystick.collect.due import Reason
+from tallystick.compiler.series import PointState, Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectedWindow:
+    """One series over one window: how many values it holds now, how far the newest can be trusted, or what failed."""
+
+    wanted: Wanted
+    reason: Reason
+    start: datetime
+    end: datetime
+    points: int | None = None
+    restated: int = 0
+    state: PointState | None = None
+    seconds: float = 0.0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectReport:
+    """All windows of a pass; `left` are series that stay due for want of time, `busy` those others are at work on."""
+
+    windows: tuple[CollectedWindow, ...]
+    left: tuple[str, ...] = ()
+    busy: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> tuple[CollectedWindow, ...]:
+        """Return the windows that could not be collected."""
+        return tuple(window for window in self.windows if window.error is not None)

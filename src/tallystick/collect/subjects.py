@@ -1,0 +1,91 @@
+"""Which series are collected: calendar grains of active metrics, for everything, by dimension and per entity.
+
+For each metric and grain there is the series of everything, one by each of its dimensions, and one per entity where the
+metric itself names entities (those of `[defaults]` are for models: a store of values is no warehouse). A whole query is
+written for entities and is collected for these only. Rolling and all-time values are left to `tally build`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tallystick.collect.read_answer import calendar_of
+from tallystick.collect.windows import Ruler
+from tallystick.compiler.definition_hash import definition_hash
+from tallystick.compiler.lower import source_names
+from tallystick.compiler.model import Model, TimeView
+from tallystick.compiler.plan import find_metric, time_views
+from tallystick.compiler.series import Wanted
+from tallystick.definitions.about import Status
+from tallystick.definitions.entity import ALL
+from tallystick.definitions.metric import Metric, SqlQuery
+from tallystick.definitions.project import Project
+from tallystick.store.identity import series_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One series with all that decides how it is read: its buckets, its definition and the sources behind it."""
+
+    wanted: Wanted
+    name: str
+    ruler: Ruler
+    definition_hash: str
+    sources: frozenset[str]
+
+
+def subjects(project: Project, select: Sequence[str] = ()) -> tuple[Subject, ...]:
+    """Return the series of the named metrics, or of all that are active; raise UnknownNameError.
+
+    A metric that is named is collected whatever its status is, so that a draft can be tried.
+    """
+    if select:
+        metrics = [find_metric(project, name) for name in dict.fromkeys(select)]
+    else:
+        metrics = [metric for metric in project.metrics.values() if is_collected(metric)]
+    return tuple(subject for metric in metrics for subject in _of_metric(metric, project))
+
+
+def is_collected(metric: Metric) -> bool:
+    """Tell whether a metric is collected without being asked for."""
+    return metric.enabled and not metric.intermediate and metric.about.status is Status.ACTIVE
+
+
+def series_of(metric: Metric, project: Project) -> Iterator[Wanted]:
+    """Yield the series of a metric, grain by grain, the one of everything first."""
+    views = metric.views
+    entities = views.entities
+    if isinstance(metric.definition, SqlQuery):
+        entities = entities or project.settings.views.entities or (ALL,)
+    else:
+        entities = tuple(dict.fromkeys((ALL, *entities)))
+    for time in time_views(views, project.settings.views):
+        if time.grain is None:
+            continue
+        for entity in entities:
+            yield Wanted(metric=metric.name, grain=time.grain, entity=entity)
+        if ALL in entities:
+            for dimension in views.by:
+                yield Wanted(metric=metric.name, grain=time.grain, by=dimension)
+
+
+def _of_metric(metric: Metric, project: Project) -> Iterator[Subject]:
+    calendar = calendar_of(project, metric)
+    sources = source_names(project, metric)
+    settle = max((project.sources[name].settle_seconds for name in sources), default=0)
+    for wanted in series_of(metric, project):
+        model = Model(metric.name, wanted.entity, TimeView(grain=wanted.grain), (wanted.by,) if wanted.by else ())
+        yield Subject(
+            wanted=wanted,
+            name=series_name(wanted),
+            ruler=Ruler(
+                grain=wanted.grain,
+                calendar=calendar,
+                since=project.settings.start,
+                settle=timedelta(seconds=settle),
+            ),
+            definition_hash=definition_hash(model, project),
+            sources=frozenset(sources),
+        )

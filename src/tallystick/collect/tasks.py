@@ -1,0 +1,122 @@
+"""What a pass does: which series over which window and why, and which of them are read together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tallystick.collect import due, windows
+from tallystick.collect.due import Reason, Standing
+from tallystick.collect.subjects import Subject
+from tallystick.collect.windows import Stretch
+from tallystick.definitions.collect_settings import CollectSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What somebody wants of a pass: only what is due, or everything, over a window or the usual one."""
+
+    due_only: bool = False
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One series to be read over a window. `expected` is the progress from which that window follows.
+
+    A task whose reason is that the definition changed fills a new generation of the series beside the live one.
+    """
+
+    subject: Subject
+    reason: Reason
+    stretch: Stretch
+    expected: datetime | None
+
+    @property
+    def is_rebuild(self) -> bool:
+        """Tell whether the values go into a new generation."""
+        return self.reason is Reason.CHANGED
+
+
+def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime, settings: CollectSettings) -> Task | None:
+    """Return what is to be done for a series now, or None where there is nothing."""
+    ruler = subject.ruler
+    reason = due.due(standing, now, ruler) if ask.due_only else Reason.ASKED
+    if reason is None:
+        return None
+    if standing.progress is not None and standing.is_changed:
+        return _rebuild(subject, standing, ask, now, settings)
+    if due.went_back(standing, now) and ask.start is None and ask.end is None:
+        end = ruler.floor(now)
+        return Task(subject=subject, reason=Reason.CLOCK, stretch=Stretch(end, end), expected=standing.progress)
+    if ask.due_only:
+        stretch = windows.regular(standing.progress, now, ruler, settings)
+    elif ask.start is None and ask.end is None:
+        stretch = windows.by_hand(standing.progress, now, ruler, settings)
+    else:
+        stretch = windows.asked(ask.start, ask.end, standing.progress, now, ruler, settings)
+    if stretch.is_empty:
+        return None
+    return Task(subject=subject, reason=reason, stretch=stretch, expected=standing.progress)
+
+
+def _rebuild(subject: Subject, standing: Standing, ask: Ask, now: datetime, settings: CollectSettings) -> Task | None:
+    """Return the task that reads the whole history of a changed series again, or what is left of it."""
+    since = min((start for start in (standing.history, ask.start) if start is not None), default=None)
+    ruler = subject.ruler
+    if ruler.since is None and since is not None:
+        ruler = replace(ruler, since=since)
+    stretch = windows.regular(standing.rebuilt, now, ruler, settings)
+    if stretch.is_empty:
+        return None
+    return Task(subject=subject, reason=Reason.CHANGED, stretch=stretch, expected=standing.rebuilt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Tasks that are read together: the same window and grain of sources that belong together."""
+
+    tasks: tuple[Task, ...]
+
+    @property
+    def stretch(self) -> Stretch:
+        """Return the window all tasks share."""
+        return self.tasks[0].stretch
+
+
+def batches(tasks: Sequence[Task]) -> tuple[Batch, ...]:
+    """Group tasks by window, grain, calendar and connected sources, those that have waited longest first.
+
+    Series that were never collected come last: a long first read keeps nobody else waiting.
+    """
+    root = connected(task.subject.sources for task in tasks)
+    groups: dict[object, list[Task]] = {}
+    for task in tasks:
+        ruler = task.subject.ruler
+        family = root.get(min(task.subject.sources, default=""), task.subject.wanted.metric)
+        groups.setdefault((task.stretch, ruler.grain, ruler.calendar, family), []).append(task)
+    found = [Batch(tasks=tuple(group)) for group in groups.values()]
+    return tuple(sorted(found, key=_urgency))
+
+
+def _urgency(batch: Batch) -> tuple[bool, datetime]:
+    waiting = [task.expected for task in batch.tasks if task.expected is not None]
+    return (not waiting, min(waiting, default=batch.stretch.start))
+
+
+def connected(sets: Iterable[frozenset[str]]) -> dict[str, str]:
+    """Return for each source a name that all sources share which some series reads together."""
+    parent: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    for names in set(sets):
+        roots = {find(name) for name in names}
+        for name in roots:
+            parent[name] = min(roots)
+    return {name: find(name) for name in parent}

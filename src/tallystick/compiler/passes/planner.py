@@ -1,0 +1,282 @@
+"""Which queries read a set of series: chosen by number and shape of the series, from their definitions alone.
+
+No statistics of the data are asked for: the number of atoms is bounded by what the filters mention, the number of
+buckets by the span, so that the plan is the same every time and can be shown without a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+
+from tallystick.compiler.lower import to_text
+from tallystick.compiler.passes.costs import Costs, costs_of
+from tallystick.compiler.passes.predicates import Atoms, bins
+from tallystick.compiler.passes.recipe import Cell, CellKind, Recipe, recipe
+from tallystick.compiler.passes.scans import (
+    Frame,
+    Partial,
+    atoms_scan,
+    conditional_scan,
+    frame,
+    masks_scan,
+    ordered,
+    partials,
+)
+from tallystick.compiler.passes.single import single_text
+from tallystick.compiler.series import Wanted
+from tallystick.compiler.span import Span
+from tallystick.definitions.project import Project
+from tallystick.errors import TallystickError
+from tallystick.sql.calendar import Calendar
+from tallystick.sql.grain import Grain
+
+# Beyond about this many conditional aggregates one query is slower than several (spec performance §4).
+CHUNK = 25
+MOST_ATOMS = 4096
+MOST_ATOM_ROWS = 4_000_000
+_UNBOUNDED_BUCKETS = 20_000
+_SECONDS = {
+    Grain.FIVE_MINUTES: 300,
+    Grain.FIFTEEN_MINUTES: 900,
+    Grain.HOUR: 3600,
+    Grain.SIX_HOURS: 21_600,
+    Grain.DAY: 86_400,
+    Grain.WEEK: 604_800,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SinglePass:
+    """A series read by a query of its own."""
+
+    wanted: tuple[Wanted, ...]
+    sql: str
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """Return the statements of the pass."""
+        return (self.sql,)
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionalPass:
+    """Series read by one query with an aggregate per cell, in the order of `cells`."""
+
+    recipes: tuple[Recipe, ...]
+    frame: Frame
+    cells: tuple[Cell, ...]
+    sql: str
+
+    @property
+    def wanted(self) -> tuple[Wanted, ...]:
+        """Return the series of the pass."""
+        return tuple(each.wanted for each in self.recipes)
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """Return the statements of the pass."""
+        return (self.sql,)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskQuery:
+    """The query that counts one distinct key by filter: bit i of a mask is `cells[i]`."""
+
+    key: str
+    cells: tuple[Cell, ...]
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class AtomsPass:
+    """Series read by grouping rows once by which filters are true, and distinct keys by masks."""
+
+    recipes: tuple[Recipe, ...]
+    frame: Frame
+    atoms: Atoms
+    columns: tuple[Partial, ...]
+    sql: str
+    masks: tuple[MaskQuery, ...]
+
+    @property
+    def wanted(self) -> tuple[Wanted, ...]:
+        """Return the series of the pass."""
+        return tuple(each.wanted for each in self.recipes)
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """Return the statements of the pass."""
+        return (self.sql, *(mask.sql for mask in self.masks))
+
+
+Pass = SinglePass | ConditionalPass | AtomsPass
+
+
+@dataclass(slots=True)
+class Plan:
+    """The passes that read a set of series, and what kept others from being planned."""
+
+    passes: list[Pass] = field(default_factory=list)
+    errors: dict[Wanted, TallystickError] = field(default_factory=dict)
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """Return every statement of the plan."""
+        return tuple(sql for each in self.passes for sql in each.queries)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a plan is made for."""
+
+    project: Project
+    span: Span
+    dialect: str
+
+
+def plan_series(wanted: Iterable[Wanted], target: Target) -> Plan:
+    """Return the passes for series, each asked for once; what cannot be compiled is an error of its series."""
+    plan = Plan()
+    groups: dict[tuple[str, Grain, str, str | None, Calendar], list[Recipe]] = {}
+    singles: list[Wanted] = []
+    for each in dict.fromkeys(wanted):
+        try:
+            made = recipe(each, target.project, target.dialect)
+        except TallystickError as error:
+            plan.errors[each] = error
+            continue
+        if made is None:
+            singles.append(each)
+        else:
+            source = made.read.scope.source.name
+            groups.setdefault((source, each.grain, each.entity, each.by, made.read.calendar), []).append(made)
+    for recipes in groups.values():
+        singles += _plan_group(recipes, target, plan)
+    _plan_singles(singles, target, plan)
+    return plan
+
+
+def _plan_singles(wanted: Sequence[Wanted], target: Target, plan: Plan) -> None:
+    """Add a query per series; those of the same text share it."""
+    by_text: dict[str, list[Wanted]] = {}
+    for each in wanted:
+        try:
+            text = single_text(each, target.project, target.span, target.dialect)
+        except TallystickError as error:
+            plan.errors[each] = error
+        else:
+            by_text.setdefault(text, []).append(each)
+    plan.passes += [SinglePass(tuple(members), text) for text, members in by_text.items()]
+
+
+def _plan_group(recipes: list[Recipe], target: Target, plan: Plan) -> list[Wanted]:
+    """Add the passes of series with the same rows and head; return those that are better read singly."""
+    costs = costs_of(target.dialect)
+    by_atoms, alone = _divide(recipes, costs)
+    if by_atoms:
+        batches, misfits = _batches(by_atoms, target)
+        plan.passes += [_atoms_pass(batch, atoms, target) for batch, atoms in batches]
+        alone += misfits
+    limited = [each for each in alone if each.wanted.values_limit is not None]
+    alone = [each for each in alone if each.wanted.values_limit is None]
+    if len(alone) > 1 and _conditional_cost(alone, costs) < sum(_single_cost(each, costs) for each in alone):
+        plan.passes += _conditional_passes(alone, target)
+        alone = []
+    return [each.wanted for each in (*limited, *alone)]
+
+
+def _divide(recipes: list[Recipe], costs: Costs) -> tuple[list[Recipe], list[Recipe]]:
+    """Return which series are read by atoms (and masks), and which without, whichever costs least."""
+    plain = [each for each in recipes if each.is_mergeable and not each.has_distinct]
+    by_key: dict[frozenset[str], list[Recipe]] = {}
+    for each in recipes:
+        if each.is_mergeable and each.has_distinct:
+            keys = frozenset(cell.argument for cell in each.cells if cell.kind is CellKind.DISTINCT)
+            by_key.setdefault(keys, []).append(each)
+    chosen, cost = list(plain), 0.0
+    for keys, members in by_key.items():
+        masks, without = costs.masks * len(keys), _best_without(members, costs)
+        if masks < without:
+            chosen += members
+        cost += min(masks, without)
+    cells = {cell for each in chosen for cell in each.cells}
+    cost += costs.atoms + costs.partial * len(partials(list(cells)))
+    direct = [each for each in recipes if not each.is_mergeable]
+    if not chosen or cost + _best_without(direct, costs) >= _best_without(recipes, costs):
+        return [], list(recipes)
+    taken = {each.wanted for each in chosen}
+    return chosen, [each for each in recipes if each.wanted not in taken]
+
+
+def _best_without(recipes: Sequence[Recipe], costs: Costs) -> float:
+    return min(sum(_single_cost(each, costs) for each in recipes), _conditional_cost(recipes, costs))
+
+
+def _single_cost(each: Recipe, costs: Costs) -> float:
+    distinct = sum(cell.kind is CellKind.DISTINCT for cell in each.cells)
+    return costs.single + costs.single_distinct * distinct
+
+
+def _conditional_cost(recipes: Sequence[Recipe], costs: Costs) -> float:
+    cells = {cell for each in recipes for cell in each.cells}
+    distinct = sum(cell.kind is CellKind.DISTINCT for cell in cells)
+    clauses = costs.clause * (len(cells) - distinct) + costs.clause_distinct * distinct
+    return costs.scan * ceil(len(recipes) / CHUNK) + clauses
+
+
+def _conditional_passes(recipes: Sequence[Recipe], target: Target) -> list[ConditionalPass]:
+    found: list[ConditionalPass] = []
+    for start in range(0, len(recipes), CHUNK):
+        chunk = tuple(recipes[start : start + CHUNK])
+        shared = frame(chunk, target.project, target.span)
+        cells = tuple(ordered({cell for each in chunk for cell in each.cells}))
+        found.append(ConditionalPass(chunk, shared, cells, _text(conditional_scan(shared, cells), target)))
+    return found
+
+
+def _batches(recipes: list[Recipe], target: Target) -> tuple[list[tuple[list[Recipe], Atoms]], list[Recipe]]:
+    """Split series until each batch has few enough atoms; return batches, and series that have too many alone."""
+    shared = frame(recipes, target.project, target.span)
+    wanted = {key for each in recipes for cell in each.cells for key in shared.own(cell)}
+    atoms = Atoms(tuple(bins({key: shared.trees[key] for key in wanted}, target.dialect)))
+    buckets = _buckets(recipes[0].wanted.grain, target.span)
+    if atoms.size <= MOST_ATOMS and atoms.size * buckets <= max(MOST_ATOM_ROWS, 64 * buckets):
+        return [(recipes, atoms)], []
+    if len(recipes) == 1:
+        return [], recipes
+    alike = sorted(recipes, key=lambda each: (sorted(each.n.where), each.wanted.metric))
+    half = len(alike) // 2
+    left, lost = _batches(alike[:half], target)
+    right, more = _batches(alike[half:], target)
+    return [*left, *right], [*lost, *more]
+
+
+def _buckets(grain: Grain, span: Span) -> int:
+    """Return about how many buckets a span has."""
+    if span.start is None or span.end is None:
+        return _UNBOUNDED_BUCKETS
+    return 1 + int((span.end - span.start).total_seconds() / _SECONDS.get(grain, 2_592_000))
+
+
+def _atoms_pass(recipes: list[Recipe], atoms: Atoms, target: Target) -> AtomsPass:
+    shared = frame(recipes, target.project, target.span)
+    cells = ordered({cell for each in recipes for cell in each.cells})
+    columns = partials(cells)
+    by_key: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.kind is CellKind.DISTINCT:
+            by_key.setdefault(cell.argument, []).append(cell)
+    masks = tuple(
+        MaskQuery(
+            key, tuple(members), _text(masks_scan(shared, atoms, key, [shared.own(cell) for cell in members]), target)
+        )
+        for key, members in by_key.items()
+    )
+    text = _text(atoms_scan(shared, atoms, columns), target)
+    return AtomsPass(tuple(recipes), shared, atoms, tuple(columns), text, masks)
+
+
+def _text(tree: object, target: Target) -> str:
+    return to_text(tree, target.dialect, reads=target.project.dialect, copy=False)  # type: ignore[arg-type]

@@ -1,0 +1,167 @@
+"""Collecting series into the project's store, and reading them back."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tallystick.compiler.plan import find_metric
+from tallystick.compiler.series import Wanted
+from tallystick.definitions.diagnostics import nearest
+from tallystick.definitions.project import Project
+from tallystick.errors import UnknownNameError, UsageError
+from tallystick.service.instants import parse_instant
+from tallystick.sql.grain import parse_grain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tallystick.collect.report import CollectReport
+    from tallystick.engines.adapter import Engine
+    from tallystick.store.database import Store
+    from tallystick.store.runs import Run
+    from tallystick.store.series import StoredPoint
+
+STORE_FILE = Path(".tally") / "tally.db"
+STORE_VARIABLE = "TALLY_STORE"
+
+
+def has_store(project: Project) -> bool:
+    """Tell whether there is a store to read, without opening one."""
+    return bool(os.environ.get(STORE_VARIABLE)) or (Path(project.root) / STORE_FILE).is_file()
+
+
+@contextmanager
+def opened_store(project: Project) -> Iterator[Store]:
+    """Open the project's store and close it again: TALLY_STORE, else a file in the project's folder."""
+    from tallystick.store.database import open_store
+
+    root = Path(project.root)
+    store = open_store(root=root if root.is_dir() else root.parent)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def run(  # noqa: PLR0913 - the words of the command line
+    project: Project,
+    engine: Engine,
+    select: Sequence[str],
+    *,
+    due: bool,
+    start: str | date | datetime | None,
+    end: str | date | datetime | None,
+    as_of: datetime,
+    clock: Callable[[], datetime],
+    seconds: float | None,
+) -> CollectReport:
+    """Run one pass of the collector; raise UsageError for a window that is asked for together with `due`."""
+    from tallystick.collect.collector import collect
+    from tallystick.collect.due import Budget
+
+    window = tuple(None if value is None else parse_instant(value, project) for value in (start, end))
+    if due and window != (None, None):
+        raise UsageError("what is due has its own window", hint="leave out --due, or --start and --end")
+    if window[0] is not None and (window[1] or as_of) <= window[0]:
+        raise UsageError(f"nothing lies between {start} and {end or 'now'}", hint="check start and end")
+    with opened_store(project) as store:
+        return collect(
+            store,
+            engine,
+            project,
+            now=as_of,
+            due_only=due,
+            select=select,
+            window=(window[0], window[1]),
+            budget=Budget(seconds=seconds),
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+            clock=clock,
+        )
+
+
+def history(project: Project, metric: str | None, *, limit: int, failed: bool) -> tuple[Run, ...]:
+    """Return the newest runs first, of one metric or all; raise UnknownNameError."""
+    if metric is not None:
+        find_metric(project, metric)
+    if not has_store(project):
+        return ()
+    from tallystick.store import runs
+    from tallystick.store.run_status import RunStatus
+
+    with opened_store(project) as store, store.reading() as connection:
+        if not failed:
+            return runs.list_runs(connection, project.settings.name, metric=metric, limit=limit)
+        found = [
+            run
+            for status in (RunStatus.ERROR, RunStatus.LOST)
+            for run in runs.list_runs(connection, project.settings.name, metric=metric, status=status, limit=limit)
+        ]
+    return tuple(sorted(found, key=lambda run: run.id, reverse=True)[:limit])
+
+
+def choose(project: Project, metric: str, grain: str | None, entity: str | None, by: str | None) -> Wanted:
+    """Return the series a question is about: the first that is collected and fits; raise UnknownNameError."""
+    from tallystick.collect.subjects import series_of
+
+    known = list(series_of(find_metric(project, metric), project))
+    wanted = None if grain is None else parse_grain(grain)
+    for each in known:
+        fits_entity = entity is None or each.entity == entity
+        if (wanted is None or each.grain is wanted) and fits_entity and each.by == by:
+            return each
+    names = sorted({each.grain.value for each in known})
+    hint = f"it is collected by {', '.join(names)}" if names else "give it a calendar grain"
+    if by is not None:
+        hint = nearest(by, [each.by for each in known if each.by]) or hint
+    raise UnknownNameError(f"metric '{metric}' has no such series", hint=hint)
+
+
+def stored(
+    project: Project,
+    wanted: Wanted,
+    start: str | date | datetime | None = None,
+    end: str | date | datetime | None = None,
+) -> tuple[StoredPoint, ...]:
+    """Return the values of a series as they are in the store; none where there is no store."""
+    if not has_store(project):
+        return ()
+    from tallystick.store.series import read_points
+
+    bounds = [None if value is None else parse_instant(value, project) for value in (start, end)]
+    with opened_store(project) as store, store.reading() as connection:
+        return read_points(connection, project.settings.name, wanted, *bounds)
+
+
+def table(points: Sequence[StoredPoint], project: Project, wanted: Wanted) -> pa.Table:
+    """Return stored values as a table: bucket, entity and dimension, value and its parts, n, state, time of reading."""
+    import pyarrow as pa
+
+    keys: dict[str, list[str | None]] = {}
+    if wanted.entity in project.entities:
+        keys[project.entities[wanted.entity].key] = [each.point.entity_id for each in points]
+    if wanted.by is not None:
+        keys[wanted.by] = [each.point.dimension_value for each in points]
+    instant = pa.timestamp("us", "UTC")
+
+    def numbers(name: str) -> pa.Array:
+        found = [getattr(each.point, name) for each in points]
+        return pa.array([None if value is None else float(value) for value in found], pa.float64())
+
+    return pa.table(
+        {
+            "bucket": pa.array([each.point.bucket for each in points], instant),
+            **{name: pa.array(values, pa.string()) for name, values in keys.items()},
+            "value": numbers("value"),
+            "numerator": numbers("numerator"),
+            "denominator": numbers("denominator"),
+            "n": pa.array([each.point.n for each in points], pa.int64()),
+            "state": pa.array([each.state.value for each in points], pa.string()),
+            "collected_at": pa.array([each.collected_at for each in points], instant),
+        }
+    )

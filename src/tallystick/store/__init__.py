@@ -1,0 +1,1 @@
+"""The metadata store: catalog, runs, collected series, access and audit, in SQLite or PostgreSQL (DESIGN §5)."""

@@ -1,0 +1,277 @@
+"""Runs: who collects what now, and what became of it. A lease is the truth; a queue only wakes workers (ecosystem §3).
+
+Every attempt is a row. It is claimed by inserting it under a unique key, so two workers cannot both have it; a worker
+that dies stops renewing its lease, and the next one counts the attempt as lost and takes the following one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Update, and_, bindparam, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tallystick.compiler.series import Wanted
+from tallystick.errors import ConflictError
+from tallystick.store.columns import in_utc
+from tallystick.store.identity import series_name
+from tallystick.store.run_status import RunStatus
+from tallystick.store.secrecy import without_secrets
+from tallystick.store.tables import runs
+
+_INSERT: dict[str, Any] = {"postgresql": postgresql.insert(runs), "sqlite": sqlite.insert(runs)}
+_NAMES = ("project", "subject", "window_start", "window_end")
+_LAST = (
+    select(runs.c.id, runs.c.attempt, runs.c.status, runs.c.lease_until)
+    .where(*(runs.c[name] == bindparam(f"its_{name}", type_=runs.c[name].type) for name in _NAMES))
+    .order_by(runs.c.attempt.desc())
+    .limit(1)
+)
+_OURS = and_(
+    runs.c.id == bindparam("its_id"), runs.c.worker == bindparam("its_worker"), runs.c.status == RunStatus.RUNNING
+)
+_OUTCOME = ("status", "finished_at", "rows", "seconds", "sql_hash", "error", "covered_start", "covered_end")
+_FINISH = update(runs).where(_OURS).values({name: bindparam(name, type_=runs.c[name].type) for name in _OUTCOME})
+_RENEW = update(runs).where(_OURS).values(lease_until=bindparam("until", type_=runs.c.lease_until.type))
+_FAILED = (RunStatus.ERROR.value, RunStatus.LOST.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunKey:
+    """What a run is about: a subject (a series' name, or any other) of a project over a window.
+
+    `metric` is the name it is listed under.
+    """
+
+    project: str
+    subject: str
+    start: datetime
+    end: datetime
+    metric: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One attempt; times are UTC, `window` is what was covered in the end, `error` holds no secret."""
+
+    id: int
+    key: RunKey
+    attempt: int
+    status: RunStatus
+    worker: str
+    lease_until: datetime
+    started_at: datetime
+    finished_at: datetime | None = None
+    window: tuple[datetime, datetime] | None = None
+    rows: int | None = None
+    seconds: float | None = None
+    sql_hash: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Streak:
+    """How many attempts failed since the last success, and when the latest of them did."""
+
+    failures: int = 0
+    failed_at: datetime | None = None
+
+
+def key_of(project: str, wanted: Wanted, start: datetime, end: datetime) -> RunKey:
+    """Return the key of a run that collects one series over a window."""
+    return RunKey(project=project, subject=series_name(wanted), start=start, end=end, metric=wanted.metric)
+
+
+def claim(
+    connection: Connection, key: RunKey, worker: str, now: datetime, lease: timedelta, *, again: bool = False
+) -> Run | None:
+    """Return a run that is ours until the lease ends, or None where somebody has it or it is done.
+
+    A failed run and one whose lease has ended can be claimed; one that succeeded only `again`, on somebody's demand.
+    Commit at once: others see the claim then.
+    """
+    now = in_utc(now)
+    last = connection.execute(_LAST, _named(key)).first()
+    if last is not None:
+        if last.status == RunStatus.RUNNING and last.lease_until > now:
+            return None
+        if last.status == RunStatus.SUCCESS and not again:
+            return None
+        if last.status == RunStatus.RUNNING and not _lose(connection, last.id, now):
+            return None
+    attempt = 1 if last is None else last.attempt + 1
+    row: dict[str, Any] = {
+        "project": key.project,
+        "subject": key.subject,
+        "metric": key.metric,
+        "window_start": key.start,
+        "window_end": key.end,
+        "attempt": attempt,
+        "status": RunStatus.RUNNING.value,
+        "worker": worker,
+        "lease_until": now + lease,
+        "started_at": now,
+    }
+    statement = _INSERT[connection.dialect.name].on_conflict_do_nothing().returning(runs.c.id)
+    found = connection.execute(statement, row).scalar()
+    if found is None:
+        return None
+    return Run(
+        id=found,
+        key=key,
+        attempt=attempt,
+        status=RunStatus.RUNNING,
+        worker=worker,
+        lease_until=now + lease,
+        started_at=now,
+    )
+
+
+def renew(connection: Connection, run: Run, now: datetime, lease: timedelta) -> Run:
+    """Hold a run for longer; raise ConflictError where it is no longer ours."""
+    until = max(in_utc(now) + lease, run.lease_until)
+    _update(connection, _RENEW, run, {"until": until})
+    return replace(run, lease_until=until)
+
+
+def finish(  # noqa: PLR0913 - everything there is to say about a run
+    connection: Connection,
+    run: Run,
+    status: RunStatus,
+    *,
+    now: datetime,
+    rows: int | None = None,
+    seconds: float | None = None,
+    sql_hash: str | None = None,
+    error: str | None = None,
+    window: tuple[datetime, datetime] | None = None,
+) -> Run:
+    """Write what became of a run, in the transaction of its values; raise ConflictError where it is no longer ours.
+
+    That error ends the transaction: a worker whose lease ended while it was away writes nothing over its successor.
+    """
+    text = None if error is None else without_secrets(" ".join(error.split()))
+    changes: dict[str, Any] = {
+        "status": status.value,
+        "finished_at": in_utc(now),
+        "rows": rows,
+        "seconds": seconds,
+        "sql_hash": sql_hash,
+        "error": text,
+        "covered_start": window[0] if window else None,
+        "covered_end": window[1] if window else None,
+    }
+    _update(connection, _FINISH, run, changes)
+    return replace(
+        run,
+        status=status,
+        finished_at=in_utc(now),
+        rows=rows,
+        seconds=seconds,
+        sql_hash=sql_hash,
+        error=text,
+        window=window,
+    )
+
+
+def reclaim_stale(connection: Connection, project: str, now: datetime) -> tuple[Run, ...]:
+    """Count runs whose lease has ended as lost and return them; what they were about can be claimed anew."""
+    is_stale = and_(runs.c.project == project, runs.c.status == RunStatus.RUNNING, runs.c.lease_until <= now)
+    rows = connection.execute(select(runs).where(is_stale).order_by(runs.c.id)).all()
+    return tuple(_run(row, RunStatus.LOST, now) for row in rows if _lose(connection, row.id, now))
+
+
+def list_runs(
+    connection: Connection,
+    project: str,
+    *,
+    metric: str | None = None,
+    status: RunStatus | None = None,
+    limit: int = 50,
+) -> tuple[Run, ...]:
+    """Return the newest runs first."""
+    statement = select(runs).where(runs.c.project == project).order_by(runs.c.id.desc()).limit(limit)
+    if metric is not None:
+        statement = statement.where(runs.c.metric == metric)
+    if status is not None:
+        statement = statement.where(runs.c.status == status.value)
+    return tuple(_run(row) for row in connection.execute(statement))
+
+
+def streaks(connection: Connection, project: str) -> dict[str, Streak]:
+    """Return, by subject, the failures since the last success; subjects without any are left out."""
+    done = runs.alias()
+    last_success = (
+        select(func.max(done.c.id))
+        .where(done.c.project == runs.c.project, done.c.subject == runs.c.subject, done.c.status == RunStatus.SUCCESS)
+        .scalar_subquery()
+    )
+    statement = (
+        select(runs.c.subject, func.count(), func.max(runs.c.finished_at, type_=runs.c.finished_at.type))
+        .where(
+            runs.c.project == project,
+            runs.c.status.in_(_FAILED),
+            or_(last_success.is_(None), runs.c.id > last_success),
+        )
+        .group_by(runs.c.subject)
+    )
+    return {row[0]: Streak(row[1], row[2]) for row in connection.execute(statement)}
+
+
+def running(connection: Connection, project: str, now: datetime) -> frozenset[str]:
+    """Return the subjects somebody is at work on."""
+    statement = select(runs.c.subject).where(
+        runs.c.project == project, runs.c.status == RunStatus.RUNNING, runs.c.lease_until > now
+    )
+    return frozenset(connection.execute(statement).scalars())
+
+
+def _named(key: RunKey) -> dict[str, Any]:
+    return {
+        "its_project": key.project,
+        "its_subject": key.subject,
+        "its_window_start": key.start,
+        "its_window_end": key.end,
+    }
+
+
+def _lose(connection: Connection, run: int, now: datetime) -> bool:
+    """Count a run as lost unless its worker renewed or finished it meanwhile."""
+    statement = (
+        update(runs)
+        .where(runs.c.id == run, runs.c.status == RunStatus.RUNNING, runs.c.lease_until <= now)
+        .values(status=RunStatus.LOST.value, finished_at=now, error="its worker stopped without a word")
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def _update(connection: Connection, statement: Update, run: Run, changes: dict[str, Any]) -> None:
+    """Change a run that is still ours."""
+    if connection.execute(statement, {"its_id": run.id, "its_worker": run.worker, **changes}).rowcount != 1:
+        raise ConflictError(
+            f"run {run.id} ({run.key.subject}) is no longer held by '{run.worker}'",
+            hint="its lease ended and another worker took over; use a longer lease",
+        )
+
+
+def _run(row: Row[Any], status: RunStatus | None = None, finished_at: datetime | None = None) -> Run:
+    key = RunKey(
+        project=row.project, subject=row.subject, start=row.window_start, end=row.window_end, metric=row.metric
+    )
+    return Run(
+        id=row.id,
+        key=key,
+        attempt=row.attempt,
+        status=status or RunStatus(row.status),
+        worker=row.worker,
+        lease_until=row.lease_until,
+        started_at=row.started_at,
+        finished_at=finished_at or row.finished_at,
+        window=None if row.covered_start is None else (row.covered_start, row.covered_end),
+        rows=row.rows,
+        seconds=row.seconds,
+        sql_hash=row.sql_hash,
+        error=row.error,
+    )

@@ -1,0 +1,35 @@
+"""Keeping secrets out of messages: drivers like to repeat what they were given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
+
+MASK = "***"
+LONGEST = 1000
+_IN_URL = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+(?=@)", re.IGNORECASE)
+_NAMED = re.compile(
+    r"(?P<before>\b[\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|passphrase)"
+    r"[\w-]*[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&)}\]]+)",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(?P<before>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
+SECRET_WORDS = ("password", "passwd", "pwd", "secret", "token", "api_key", "apikey", "access_key", "private_key")
+_PRIVATE = re.compile("|".join([*SECRET_WORDS, "passphrase", "credential"]))
+
+
+def is_secret(option: str) -> bool:
+    """Tell by its name whether an option of a warehouse holds a secret."""
+    return bool(_PRIVATE.search(option.lower().replace("-", "_"))) and not option.lower().endswith(("_file", "_path"))
+
+
+def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a message with known secrets, passwords in URLs and values named like secrets masked, and shortened."""
+    for secret in secrets:
+        for spelling in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)} - {""}:
+            text = text.replace(spelling, MASK)
+    for pattern in (_IN_URL, _NAMED, _BEARER):
+        text = pattern.sub(lambda match: match["before"] + MASK, text)
+    text = text.replace("\x00", "")
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
