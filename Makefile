@@ -10,7 +10,7 @@ demo: .venv/run.stamp ## build the bundled project and show its metrics
 	@$(BIN)/tally demo
 
 test: .venv/dev.stamp ## run every test (pass pytest options in ARGS)
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 bench: .venv/dev.stamp ## run all benchmarks, with contenders in environments of their own (an hour)
 	@$(BIN)/python -m bench

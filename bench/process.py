@@ -41,7 +41,12 @@ class Timings:
 
 def run(case: str, options: dict[str, Any]) -> dict[str, Any]:
     """Run one case in a process of its own and return what it cost."""
-    return _run([sys.executable, "-m", "bench.children", case, json.dumps(options)])
+    return run_module("bench.children", case, options)
+
+
+def run_module(module: str, case: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Run one case of a module in a process of its own and return what it cost."""
+    return _run([sys.executable, "-m", module, case, json.dumps(options)])
 
 
 def run_sqlmesh(python: Path, folder: Path) -> dict[str, Any]:

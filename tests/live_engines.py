@@ -5,6 +5,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +25,8 @@ from tallystick.engines.adapter import Engine
 from tallystick.engines.connect import connect_server
 from tallystick.engines.duckdb import DuckDBEngine
 
-NAMES = ("duckdb", "postgres", "clickhouse")
+NAMES = ("duckdb", "postgres", "clickhouse", pytest.param("spark", marks=pytest.mark.xdist_group("spark")))
+DROPS = {"clickhouse": "SYNC", "spark": "CASCADE"}
 _NUMBERS = count(1)
 
 
@@ -76,6 +83,50 @@ def clickhouse_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tmp_path_factory.mktemp("clickhouse"))
 
 
+@pytest.fixture(scope="session")
+def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a Spark master and two workers, each a process of its own, and return the master's address."""
+    folder = tmp_path_factory.mktemp("spark")
+    home = Path(importlib.util.find_spec("pyspark").origin).parent
+    variables = os.environ | {
+        "SPARK_HOME": str(home),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_WORKER_DIR": str(folder / "work"),
+        "SPARK_LOG_DIR": str(folder),
+        "PYSPARK_PYTHON": sys.executable,
+    }
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    master = f"spark://127.0.0.1:{port}"
+    deploy = "org.apache.spark.deploy"
+    small = ["--cores", "1", "--memory", "1g", "--host", "127.0.0.1", "--webui-port", "0"]
+    commands = [[f"{deploy}.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"]]
+    commands += [[f"{deploy}.worker.Worker", *small, master]] * 2
+    started = []
+    for number, arguments in enumerate(commands):
+        with (folder / f"{number}.log").open("w") as log:
+            command = [str(home / "bin" / "spark-class"), *arguments]
+            started.append(subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        yield master
+        from pyspark.sql import SparkSession
+
+        if (session := SparkSession.getActiveSession()) is not None:
+            session.stop()
+    for process in started:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def spark_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of Spark's tables."""
+    return str(tmp_path_factory.mktemp("spark_tables"))
+
+
 @pytest.fixture
 def postgres_database(postgres_server: str) -> str:
     """Return the address of an empty PostgreSQL database."""
@@ -97,6 +148,9 @@ def live_engines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
             options = {"path": str(tmp_path / "live.duckdb")}
         elif name == "postgres":
             options = {"url": request.getfixturevalue("postgres_database")}
+        elif name == "spark":
+            master, path = request.getfixturevalue("spark_master"), request.getfixturevalue("spark_path")
+            options = {"master": master, "path": path, "memory": "700m", "partitions": "2"}
         else:
             options = {"interface": "chdb", "path": request.getfixturevalue("clickhouse_path")}
         made.append(Live(name, options))
@@ -104,10 +158,10 @@ def live_engines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
 
     yield start
     for live in made:
-        if live.name == "clickhouse":
+        if live.name in DROPS:
             engine = live.open()
             for schema in live.schemas:
-                engine.execute(f"DROP DATABASE IF EXISTS {schema} SYNC")
+                engine.execute(f"DROP DATABASE IF EXISTS {schema} {DROPS[live.name]}")
         live.clean()
 
 

@@ -29,6 +29,7 @@ ROWS = pa.table(
 SLOW = {
     "duckdb": "SELECT count(*) AS n FROM range(100000) a, range(100000) b, range(1000) c WHERE hash(a.range + b.range * c.range) = 1",
     "postgres": "SELECT pg_sleep(60)",
+    "spark": "SELECT count(*) AS n FROM range(20000000000) WHERE hash(id) = 1",
     "clickhouse": "SELECT count() AS n FROM numbers(100000000000) WHERE cityHash64(number) = 1",
 }
 

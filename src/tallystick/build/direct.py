@@ -77,7 +77,7 @@ def refresh(
     kept = _from_bucket(target.model, since, project, engine.dialect).sql(engine.dialect)
     if not engine.capabilities.transactions:
         beside = f"_next_{target.model.name}"
-        engine.create_as(beside, f"SELECT * FROM {name} WHERE NOT ({kept}) UNION ALL {query}")
+        engine.create_as(beside, f"SELECT * FROM {name} WHERE NOT ({kept}) UNION ALL SELECT * FROM ({query}) AS fresh")
         relations.publish(engine, beside, target.model.name, target.definition_hash, now)
         return record(engine, target, old.covered_start, now)
     with engine.transaction():

@@ -61,9 +61,21 @@ def write_all(engine: Engine, states: Sequence[BuiltState]) -> None:
     if not states:
         return
     names = ", ".join(_text(state.model) for state in states)
-    engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model IN ({names})")
     rows = ", ".join(f"({', '.join(_values(state, engine.dialect))})" for state in states)
-    engine.execute(f"INSERT INTO {table(engine, TABLE)} VALUES {rows}")
+    if engine.capabilities.deletes:
+        engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model IN ({names})")
+        engine.execute(f"INSERT INTO {table(engine, TABLE)} VALUES {rows}")
+        return
+    others = f"SELECT * FROM {table(engine, TABLE)} WHERE NOT model IN ({names})"
+    _replace(engine, f"{others} UNION ALL SELECT * FROM (VALUES {rows}) AS fresh")
+
+
+def _replace(engine: Engine, query: str) -> None:
+    """Write the table of states anew beside, and let it take the old one's place."""
+    engine.create_as(f"_next{TABLE}", query)
+    engine.drop(f"_gone{TABLE}")
+    engine.rename([(TABLE, f"_gone{TABLE}"), (f"_next{TABLE}", TABLE)])
+    engine.drop(f"_gone{TABLE}")
 
 
 def _values(state: BuiltState, dialect: str) -> list[str]:
@@ -81,6 +93,9 @@ def _values(state: BuiltState, dialect: str) -> list[str]:
 
 def forget(engine: Engine, model: str) -> None:
     """Remove the state of a model."""
+    if not engine.capabilities.deletes:
+        _replace(engine, f"SELECT * FROM {table(engine, TABLE)} WHERE NOT model = {_text(model)}")
+        return
     engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model = {_text(model)}")
 
 

@@ -34,7 +34,10 @@ COMMANDS = {
     "query": Entry("tallystick.cli.query", "Compute a metric from the rows of its source and print its values."),
     "build": Entry("tallystick.cli.build", "Write models into the warehouse, incrementally."),
     "collect": Entry("tallystick.cli.collect", "Read the series of metrics into the store, bucket by bucket."),
-    "runs": Entry("tallystick.cli.runs", "List what the collector did: windows, rows, seconds and errors."),
+    "runs": Entry(
+        "tallystick.cli.runs",
+        "List what the collector did, newest first: windows, rows, seconds, the hash of the SQL, and errors.",
+    ),
     "metric-hub": Entry("tallystick.cli.metric_hub", "Read experiments and monitoring projects of a metric-hub clone."),
     "export": Entry(
         "tallystick.cli.export",

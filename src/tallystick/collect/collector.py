@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from logging import getLogger
 from time import perf_counter
 
 from tallystick.collect import windows
@@ -38,6 +39,7 @@ MARGIN = timedelta(minutes=5)
 """By how much a lease is longer than the longest query."""
 
 Clock = Callable[[], datetime]
+_log = getLogger(__name__)
 
 
 def collect(  # noqa: PLR0913 - what the command line can say, and what tests set
@@ -231,9 +233,7 @@ class _Pass:
                 yield read
                 answered += 1
         except Exception as error:  # noqa: BLE001 - what no adapter foresaw must not end the pass
-            if len(wanted) == 1:
-                yield error
-                return
+            _log.debug("reading together failed", exc_info=error)
         for each in wanted[answered:]:
             try:
                 found: SeriesRead | Exception = read_one(self.engine, self.project, each, span, limits)

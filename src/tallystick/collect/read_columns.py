@@ -55,15 +55,15 @@ class SeriesColumns:
         return len(self.n)
 
     def points(self) -> tuple[Point, ...]:
-        """Return one point per row, in order of bucket, entity and dimension value."""
+        """Return one point per row, in order of bucket, entity and dimension value; what is not finite is None."""
         rows = len(self)
         nothing: list[Any] = [None] * rows
         columns = (
             self.bucket.tolist(),
-            self.value.tolist(),
+            self.value.finite().tolist(),
             self.n.tolist(),
-            self.numerator.tolist() if self.numerator is not None else nothing,
-            self.denominator.tolist() if self.denominator is not None else nothing,
+            self.numerator.finite().tolist() if self.numerator is not None else nothing,
+            self.denominator.finite().tolist() if self.denominator is not None else nothing,
             self.entity.tolist() if self.entity is not None else nothing,
             self.dimension.tolist() if self.dimension is not None else nothing,
             self.is_other.tolist() if self.is_other is not None else [False] * rows,
@@ -101,6 +101,11 @@ def numbers(column: pa.ChunkedArray, name: str) -> Numbers:
         except pa.ArrowInvalid:
             return of_objects(column.to_pylist())
     raise EngineError(f"column '{name}' holds {kind}, not numbers", hint="make the metric's expression a number")
+
+
+def whole(column: pa.ChunkedArray, name: str) -> Array:
+    """Return a column of counts or codes as integers, of whatever type an engine calls them."""
+    return numbers(column, name).data.astype(np.int64, copy=False)
 
 
 def _filled(column: pa.ChunkedArray, value: float) -> pa.ChunkedArray:
@@ -166,14 +171,20 @@ def _text(value: Any) -> str:
 
 
 def moments(column: pa.ChunkedArray, calendar: Calendar) -> Labels:
-    """Return the start of every row's bucket as an instant: dates begin at local midnight, timestamps are UTC."""
-    return labels(column, lambda value: instant(value, calendar))
+    """Return the start of every row's bucket as an instant: dates begin at local midnight, timestamps are UTC.
+
+    ClickHouse gives a DateTime out as seconds since 1970. Raise EngineError where a bucket is no time at all.
+    """
+    import pyarrow.types as kinds
+
+    kind = column.type
+    is_known = kinds.is_timestamp(kind) or kinds.is_date(kind) or kinds.is_unsigned_integer(kind) or kinds.is_null(kind)
+    if not is_known:
+        raise EngineError(f"a bucket starts at {kind}, which is no time", hint="check the time column of the source")
+    return labels(column, lambda value: _instant(value, calendar))
 
 
-def instant(value: Any, calendar: Calendar) -> datetime:
-    """Return the instant a bucket starts at."""
+def _instant(value: Any, calendar: Calendar) -> datetime:
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, date):
-        return start_of_day(value, calendar)
-    raise EngineError(f"a bucket starts at {value!r}, which is no time", hint="check the time column of the source")
+    return start_of_day(value, calendar) if isinstance(value, date) else datetime.fromtimestamp(value, UTC)

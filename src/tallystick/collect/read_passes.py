@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tallystick.collect.read_answer import columns_of
-from tallystick.collect.read_columns import Labels, SeriesColumns, moments, numbers, texts
+from tallystick.collect.read_columns import Labels, SeriesColumns, moments, numbers, texts, whole
 from tallystick.compiler.passes.assemble import AtomRows, count_masks, merge_atoms, regroup
 from tallystick.compiler.passes.combine import InexactError, combine
 from tallystick.compiler.passes.numbers import Array, Numbers
@@ -77,8 +77,8 @@ def _atoms(engine: Engine, work: AtomsPass, limits: Limits) -> tuple[dict[Wanted
     width = table.num_columns - len(work.columns) - 1
     rows = AtomRows(
         group=groups.row,
-        atom=numbers(table.column(width - 1), ATOM).data if work.atoms.size > 1 else np.zeros(table.num_rows, np.int64),
-        rows=numbers(table.column(width), ROWS).data,
+        atom=whole(table.column(width - 1), ATOM) if work.atoms.size > 1 else np.zeros(table.num_rows, np.int64),
+        rows=whole(table.column(width), ROWS),
         partials={
             column: numbers(table.column(width + 1 + index), column.argument)
             for index, column in enumerate(work.columns)
@@ -98,8 +98,8 @@ def _masks(table: pa.Table, mask: MaskQuery, like: Recipe, groups: Groups) -> di
     mine = _groups(table, like)
     place = _places(mine, groups)[mine.row]
     known = place >= 0
-    words = [numbers(table.column(name), name).data[known] for name in table.column_names if _is_word(name, table)]
-    keys = numbers(table.column(table.num_columns - 1), KEYS).data[known]
+    words = [whole(table.column(name), name)[known] for name in table.column_names if _is_word(name, table)]
+    keys = whole(table.column(table.num_columns - 1), KEYS)[known]
     counts = count_masks(place[known], words, keys, len(mask.cells), len(groups))
     return dict(zip(mask.cells, counts, strict=True))
 
@@ -172,7 +172,9 @@ def _one(each: Recipe, groups: Groups, cells: Mapping[Cell, Numbers]) -> SeriesC
     is_other: Array | None = None
     if each.wanted.values_limit is not None:
         groups, cells, is_other = _folded(each, groups, cells)
-    n = cells[each.n].data
+    elif each.wanted.by is None and groups.dimension is not None:
+        groups, cells = _merged(groups, cells, np.zeros(len(groups.dimension.names), np.int64), None)
+    n = cells[each.n].data.astype(np.int64, copy=False)
     present = n > 0
     where: Array | None = None if present.all() else np.flatnonzero(present)
     values = {name: cells[cell] if where is None else cells[cell].take(where) for name, cell in each.parts.items()}
@@ -210,23 +212,32 @@ def _folded(
     kept = ranked[: limit - 1]
     renamed = np.full(len(dimension.names), len(kept), np.int64)
     renamed[kept] = np.arange(len(kept))
-    width = len(kept) + 1
-    upper = groups.bucket.codes.astype(np.int64)
-    entities = 1
+    names = [*(dimension.names[code] for code in kept), None]
+    folded, merged = _merged(groups, cells, renamed, names)
+    assert folded.dimension is not None  # noqa: S101 - it was given names
+    return folded, merged, folded.dimension.codes == len(kept)
+
+
+def _merged(
+    groups: Groups, cells: Mapping[Cell, Numbers], renamed: Array, names: list[str | None] | None
+) -> tuple[Groups, Mapping[Cell, Numbers]]:
+    """Merge groups whose dimension values have one new number; without names for those, there is no dimension left."""
+    assert groups.dimension is not None  # noqa: S101 - the callers have one
+    width = 1 if names is None else len(names)
+    upper, entities = groups.bucket.codes.astype(np.int64), 1
     if groups.entity is not None:
         entities = max(len(groups.entity.names), 1)
         upper = upper * entities + groups.entity.codes
-    keys, row = np.unique(upper * width + renamed[dimension.codes], return_inverse=True)
+    keys, row = np.unique(upper * width + renamed[groups.dimension.codes], return_inverse=True)
     merged = {cell: regroup(_merging(cell), column, row, len(keys)) for cell, column in cells.items()}
-    codes = keys % width
-    folded = Groups(
+    found = Groups(
         Labels(groups.bucket.names, keys // (width * entities)),
         None if groups.entity is None else Labels(groups.entity.names, keys // width % entities),
-        Labels([*(dimension.names[code] for code in kept), None], codes),
+        None if names is None else Labels(names, keys % width),
         keys,
         row,
     )
-    return folded, merged, codes == len(kept)
+    return found, merged
 
 
 def _merging(cell: Cell) -> CellKind:

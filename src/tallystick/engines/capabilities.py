@@ -12,9 +12,11 @@ class Capabilities:
     `transactions`: writes of several statements become visible together. Without it a table is published by one
     atomic swap, and state is written after it, so that a build which is killed in between only does work again.
     `one_pass`: families of models can be built from one reading (the SQL of `compiler/one_pass` is written for it).
+    `deletes`: single rows of a table can be deleted; without it a table is written anew.
     `enforces_read_only`: the engine itself refuses writes over a connection opened for reading.
     """
 
     transactions: bool = True
     one_pass: bool = False
     enforces_read_only: bool = True
+    deletes: bool = True

@@ -14,6 +14,10 @@ DEFAULT_FILE = Path(".tally") / "warehouse.duckdb"
 SERVERS = {
     "postgres": "tallystick.engines.postgres:PostgresEngine",
     "clickhouse": "tallystick.engines.clickhouse:ClickHouseEngine",
+    "spark": "tallystick.engines.spark:SparkEngine",
+    "bigquery": "tallystick.engines.bigquery:BigQueryEngine",
+    "snowflake": "tallystick.engines.snowflake:SnowflakeEngine",
+    "trino": "tallystick.engines.trino:TrinoEngine",
 }
 """Engines that are reached by connection settings; each is imported when it is asked for."""
 

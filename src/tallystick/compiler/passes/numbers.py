@@ -40,6 +40,13 @@ class Numbers:
         """Return where the column is not NULL."""
         return np.ones(len(self.data), bool) if self.valid is None else self.valid
 
+    def finite(self) -> Numbers:
+        """Return the column with NaN and infinities, which are no values of a metric, as NULL."""
+        if self.data.dtype.kind != "f":
+            return self
+        finite = np.isfinite(self.data)
+        return self if finite.all() else Numbers(self.data, finite & self.presence())
+
     def floats(self) -> Numbers:
         """Return the column as floating point numbers, correctly rounded."""
         if self.data.dtype.kind == "f":
