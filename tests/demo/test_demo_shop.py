@@ -27,6 +27,8 @@ DAILY = {
     "large_orders": f"SELECT created_at::DATE, count(*) FROM orders WHERE amount >= 80 AND {DONE} GROUP BY 1",
     "average_order_value": f"SELECT created_at::DATE, sum(amount) / count(*) FROM orders WHERE {DONE} GROUP BY 1",
     "completion": f"SELECT created_at::DATE, count(*) FILTER ({DONE}) / count(*) FROM orders GROUP BY 1",
+    "capped_revenue_per_buyer": "SELECT day, avg(least(spent, 150)) FROM (SELECT created_at::DATE AS day, user_id, "
+    f"sum(amount) AS spent FROM orders WHERE {DONE} GROUP BY 1, 2) GROUP BY 1",
     "revenue_per_visitor": "SELECT day, revenue / visitors FROM "
     f"(SELECT created_at::DATE AS day, sum(amount) AS revenue FROM orders WHERE {DONE} GROUP BY 1) JOIN "
     "(SELECT happened_at::DATE AS day, count(DISTINCT user_id) AS visitors FROM app_events GROUP BY 1) USING (day)",
