@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from bench import collector, daily, factory, result, sqlmesh_peer
+from bench import collector, collector_overhead, daily, factory, result, sqlmesh_peer
 from bench.process import ROOT
 from bench.result import Result
 
@@ -59,6 +59,7 @@ def main() -> None:
             "append": lambda: daily.append(folder, say, rows=form.large, rounds=max(3, rounds)),
             "reads": lambda: daily.reads(folder, say, rows=form.large, rounds=max(5, rounds)),
             "collector": lambda: collector.collector(folder, say, rows=form.large, rounds=rounds),
+            "overhead": lambda: collector_overhead.overhead(folder, say, rounds=max(3, rounds)),
             "compile": lambda: compiling(say, rounds=1 if asked.quick else rounds, peer=not asked.quick),
         }
         results: list[Result] = []

@@ -168,6 +168,13 @@ TABLES = (
             "quantile": 'The share of values below the one that `aggregation = "quantile"` is after, such as `0.95`.',
             "per_distinct": "An entity: the value divided by how many different ones there are in the same rows; where an "
             "`event` is counted, in all rows of its source.",
+            "per_unit": "An entity: rows become one value for each of its things and bucket first, and a statistic over "
+            "these after.",
+            "cap": "The most a thing may count.",
+            "winsorize": "A pair of shares, `[0.01, 0.99]`: values beyond these quantiles of a bucket move to them.",
+            "threshold": "A thing counts 1 where its value reaches this, else 0.",
+            "participation": "`true`: a thing counts 1 where it has rows.",
+            "across": 'The statistic over things: `"sum"` (unless written), `"avg"`, `"min"`, `"max"`, `"median"`.',
             "numerator": "One side of a ratio: the name of a metric or a formula, or a table with `source`, "
             "`aggregation`, `column`, `quantile`, `expr`, `event`, `where`.",
             "denominator": "The other side; the value is NULL where it is 0.",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import product
 
 import numpy as np
 import pytest
 
 from series_world import difference
 from tallystick.collect.read import explain, read_one, read_series
+from tallystick.compiler.passes import planner
 from tallystick.compiler.series import Wanted
 from tallystick.compiler.span import Span
 from tallystick.definitions.metric import Aggregate, Formula, Metric
@@ -94,6 +96,15 @@ def test_many_distinct_counts_take_two_queries(engine):
     reads = list(read_series(watched, project, hourly(project), SPAN))
     assert len(watched.asked) == 2
     assert "w1" in watched.asked[1], "seventy filters need a second word"
+    for read in reads:
+        assert difference(read.points, read_one(engine, project, read.wanted, SPAN).points) is None
+
+
+def test_totals_follow_from_a_breakdown(engine):
+    project, watched = shop(*MANY[:10]), Watched(engine)
+    wanted = [*hourly(project), *hourly(project, by="kind"), *hourly(project, by="kind", values_limit=2)]
+    reads = list(read_series(watched, project, wanted, SPAN))
+    assert len(watched.asked) == 1
     for read in reads:
         assert difference(read.points, read_one(engine, project, read.wanted, SPAN).points) is None
 
@@ -211,3 +222,28 @@ def test_points_are_made_when_they_are_asked_for(engine):
     assert read.columns is not None
     assert isinstance(read.columns.value.data, np.ndarray)
     assert read.points is read.points
+
+
+def test_filters_with_too_many_combinations_are_read_in_batches(engine, monkeypatch):
+    monkeypatch.setattr(planner, "MOST_ATOMS", 12)
+    project, watched = shop(*MANY), Watched(engine)
+    reads = list(read_series(watched, project, hourly(project), SPAN))
+    assert 1 < len(watched.asked) < 20
+    for read in reads:
+        assert difference(read.points, read_one(engine, project, read.wanted, SPAN).points) is None
+
+
+def test_what_is_no_finite_number_is_no_value_and_spoils_no_other(engine):
+    engine.execute(
+        "CREATE OR REPLACE TABLE main.visits AS SELECT TIMESTAMP '2024-01-02' + to_hours((i % 4)::INT) AS time, "
+        "'kind' || (i % 3) AS kind, CASE i % 7 WHEN 0 THEN 'nan'::DOUBLE WHEN 1 THEN 'inf'::DOUBLE ELSE i / 3 END AS x "
+        "FROM range(60) t(i)"
+    )
+    project = shop(
+        *(
+            metric(f"m{i}", f"{call}(x)", f"kind = 'kind{i % 3}'", f"x {test} {i % 5}", source="visits")
+            for i, (call, test) in enumerate(product(("sum", "min", "max", "avg"), ("<", "<=", ">", "<>")))
+        )
+    )
+    for read in read_series(engine, project, hourly(project), SPAN):
+        assert difference(read.points, read_one(engine, project, read.wanted, SPAN).points) is None, read.sql

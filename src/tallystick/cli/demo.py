@@ -16,6 +16,7 @@ from tallystick.cli.options import FormatOption, new_app
 from tallystick.cli.output import Format, Row, cell, note, write_line, write_rows
 from tallystick.cli.progress import progress_bar
 from tallystick.cli.sparkline import sparkline
+from tallystick.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +30,9 @@ app = new_app()
 
 @app.command()
 def demo(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[shop]", help="The shop instead: made-up rows, one metric of every kind.")
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -51,6 +55,9 @@ def demo(
     from tallystick.service.workspace import load
 
     del once  # there is nothing yet that would go on after the summary
+    if name is not None:
+        _run_shop(name, folder, form)
+        return
     started = perf_counter()
     folder = folder or service.default_folder()
     service.copy_project(folder)
@@ -68,6 +75,15 @@ def demo(
     for line in what_next(f"{len(report.models)} models, {rows:,} values, {perf_counter() - started:.1f} s", folder):
         note(line)
     if report.failed or errors:
+        raise typer.Exit(1)
+
+
+def _run_shop(name: str, folder: Path | None, form: Format) -> None:
+    from tallystick.cli import demo_shop
+
+    if name != "shop":
+        raise UnknownNameError(f"there is no demo '{name}'", hint="known: shop, and the one without a name")
+    if not demo_shop.show(folder, form):
         raise typer.Exit(1)
 
 

@@ -12,6 +12,7 @@ from tallystick.cli.list import entities_of, source_of, views_of
 from tallystick.cli.options import FormatOption, ProjectOption, ToolOption, new_app
 from tallystick.cli.output import Format, Row, cell, write_json, write_line, write_rows
 from tallystick.cli.project import clone_root, opened, refuse_tool
+from tallystick.cli.show_series import collected, write_series
 from tallystick.definitions.about import About
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import Entity
@@ -50,19 +51,24 @@ def show(
     refuse_tool(tool)
     with opened(project) as workspace:
         things = [*_metric(workspace, name), *_others(workspace, name)]
+        series = collected(workspace, name) if name in workspace.metrics else {}
         if not things:
             raise UnknownNameError(
                 f"nothing is called '{name}' here", hint=nearest(name, known_names(workspace.project))
             )
     match form:
         case Format.JSON:
-            write_json(things)
+            write_json(
+                [{**thing, "series": series} if series and thing["type"] == "metric" else thing for thing in things]
+            )
         case Format.CSV:
             facts = [{"name": name, "key": key, "value": value} for thing in things for key, value in thing.items()]
             write_rows(facts, ("name", "key", "value"), form)
         case Format.TABLE:
             for thing in things:
                 _write_sheet(thing)
+                if thing["type"] == "metric":
+                    write_series(series)
 
 
 def known_names(project: Project) -> list[str]:

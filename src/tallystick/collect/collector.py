@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from logging import getLogger
 from time import perf_counter
 
 from tallystick.collect import windows
@@ -34,10 +35,13 @@ from tallystick.store.secrecy import is_secret
 
 LARGEST_ANSWER = 256 * 2**20
 """Bytes of one answer; a day of hourly values of a thousand metrics is a thousandth of it."""
+TOGETHER = 20
+"""Windows that are written by one transaction; each of them is whole in it, with its watermark and run."""
 MARGIN = timedelta(minutes=5)
 """By how much a lease is longer than the longest query."""
 
 Clock = Callable[[], datetime]
+_log = getLogger(__name__)
 
 
 def collect(  # noqa: PLR0913 - what the command line can say, and what tests set
@@ -199,15 +203,19 @@ class _Pass:
             if task.reason is Reason.CLOCK
         ]
         renewed = self.clock()
+        ready: list[tuple[Task, Run, SeriesRead]] = []
         for place, (task, read) in enumerate(zip(readable, self._reads(readable, chunk), strict=True)):
             if self.clock() - renewed > self.lease / 2:
                 renewed = self.clock()
                 self._renew(readable[place:], held)
-            if isinstance(read, SeriesRead):
-                finished.append(self.keeper.keep(task, chunk, held[task], read))
-            else:
+            if not isinstance(read, SeriesRead):
                 finished.append(self.keeper.fail(task, chunk, held[task], read))
-        return finished
+                continue
+            ready.append((task, held[task], read))
+            if len(ready) == TOGETHER:
+                finished += self.keeper.keep_all(chunk, ready)
+                ready = []
+        return finished + self.keeper.keep_all(chunk, ready)
 
     def _renew(self, tasks: Sequence[Task], held: dict[Task, Run]) -> None:
         """Hold what is still to be kept for longer; what was taken over meanwhile is told when it is to be kept."""
@@ -231,9 +239,7 @@ class _Pass:
                 yield read
                 answered += 1
         except Exception as error:  # noqa: BLE001 - what no adapter foresaw must not end the pass
-            if len(wanted) == 1:
-                yield error
-                return
+            _log.debug("reading together failed", exc_info=error)
         for each in wanted[answered:]:
             try:
                 found: SeriesRead | Exception = read_one(self.engine, self.project, each, span, limits)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from logging import getLogger
+
+from sqlalchemy import Connection
 
 from tallystick.collect import due
 from tallystick.collect.read import SeriesRead
@@ -21,6 +24,8 @@ from tallystick.store.run_status import RunStatus
 from tallystick.store.runs import Run
 from tallystick.store.secrecy import without_secrets
 
+_log = getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeper:
@@ -32,16 +37,29 @@ class Keeper:
     clock: Callable[[], datetime]
     secrets: tuple[str, ...] = ()
 
+    def keep_all(self, chunk: Stretch, read: Sequence[tuple[Task, Run, SeriesRead]]) -> list[CollectedWindow]:
+        """Write several windows in one transaction, which is quicker; where one cannot be written, each in its own."""
+        if not read:
+            return []
+        try:
+            if all(each.error is None for _, _, each in read):
+                with self.store.transaction() as connection:
+                    return [self._write(connection, task, chunk, run, each) for task, run, each in read]
+        except Exception as error:  # noqa: BLE001 - told by the window it belongs to, below
+            _log.debug("writing together failed", exc_info=error)
+        return [self.keep(task, chunk, run, each) for task, run, each in read]
+
     def keep(self, task: Task, chunk: Stretch, run: Run, read: SeriesRead) -> CollectedWindow:
         """Write one window and its run; a window that cannot be written becomes a failed run."""
         if read.error is not None:
             return self.fail(task, chunk, run, read.error, read)
         try:
-            return self._keep(task, chunk, run, read)
+            with self.store.transaction() as connection:
+                return self._write(connection, task, chunk, run, read)
         except Exception as error:  # noqa: BLE001 - one series' failure never ends the others
             return self.fail(task, chunk, run, error, read)
 
-    def _keep(self, task: Task, chunk: Stretch, run: Run, read: SeriesRead) -> CollectedWindow:
+    def _write(self, connection: Connection, task: Task, chunk: Stretch, run: Run, read: SeriesRead) -> CollectedWindow:
         wanted, ruler = task.subject.wanted, task.subject.ruler
         hashed, rebuilding = task.subject.definition_hash, task.is_rebuild
         # A whole query may give more days than it was asked for.
@@ -50,34 +68,31 @@ class Keeper:
         def state_of(bucket: datetime) -> PointState:
             return due.state(bucket, self.now, ruler)
 
-        with self.store.transaction() as connection:
-            written = series.replace_window(
-                connection,
-                self.project,
-                wanted,
-                chunk.start,
-                chunk.end,
-                points,
-                definition_hash=hashed,
-                state_of=state_of,
-                collected_at=self.now,
-                rebuilding=rebuilding,
-            )
-            watermarks.advance(
-                connection, self.project, wanted, chunk.end, definition_hash=hashed, rebuilding=rebuilding
-            )
-            if rebuilding and chunk.end == task.stretch.end:
-                identity.commit_rebuild(connection, self.project, wanted, self.now)
-            runs.finish(
-                connection,
-                run,
-                RunStatus.SUCCESS,
-                now=self.clock(),
-                rows=written.rows,
-                seconds=read.seconds,
-                sql_hash=sql_hash(read.sql),
-                window=(chunk.start, chunk.end),
-            )
+        written = series.replace_window(
+            connection,
+            self.project,
+            wanted,
+            chunk.start,
+            chunk.end,
+            points,
+            definition_hash=hashed,
+            state_of=state_of,
+            collected_at=self.now,
+            rebuilding=rebuilding,
+        )
+        watermarks.advance(connection, self.project, wanted, chunk.end, definition_hash=hashed, rebuilding=rebuilding)
+        if rebuilding and chunk.end == task.stretch.end:
+            identity.commit_rebuild(connection, self.project, wanted, self.now)
+        runs.finish(
+            connection,
+            run,
+            RunStatus.SUCCESS,
+            now=self.clock(),
+            rows=written.rows,
+            seconds=read.seconds,
+            sql_hash=sql_hash(read.sql),
+            window=(chunk.start, chunk.end),
+        )
         return CollectedWindow(
             wanted=wanted,
             reason=task.reason,

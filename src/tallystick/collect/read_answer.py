@@ -89,6 +89,8 @@ def is_fractional(metric: Metric, project: Project) -> bool:
         return any(node.key == "div" for node in formula_tree(metric, project.metrics, project.dialect).walk())
     if not isinstance(definition, Aggregate):
         return False
+    if definition.per_unit is not None:
+        return True
     expression = parse(definition.expr, project.dialect)
     if any(measure.kind is MeasureClass.ALGEBRAIC for measure in expression.measures):
         return True

@@ -172,6 +172,8 @@ def _one(each: Recipe, groups: Groups, cells: Mapping[Cell, Numbers]) -> SeriesC
     is_other: Array | None = None
     if each.wanted.values_limit is not None:
         groups, cells, is_other = _folded(each, groups, cells)
+    elif each.wanted.by is None and groups.dimension is not None:
+        groups, cells = _merged(groups, cells, np.zeros(len(groups.dimension.names), np.int64), None)
     n = cells[each.n].data.astype(np.int64, copy=False)
     present = n > 0
     where: Array | None = None if present.all() else np.flatnonzero(present)
@@ -210,23 +212,32 @@ def _folded(
     kept = ranked[: limit - 1]
     renamed = np.full(len(dimension.names), len(kept), np.int64)
     renamed[kept] = np.arange(len(kept))
-    width = len(kept) + 1
-    upper = groups.bucket.codes.astype(np.int64)
-    entities = 1
+    names = [*(dimension.names[code] for code in kept), None]
+    folded, merged = _merged(groups, cells, renamed, names)
+    assert folded.dimension is not None  # noqa: S101 - it was given names
+    return folded, merged, folded.dimension.codes == len(kept)
+
+
+def _merged(
+    groups: Groups, cells: Mapping[Cell, Numbers], renamed: Array, names: list[str | None] | None
+) -> tuple[Groups, Mapping[Cell, Numbers]]:
+    """Merge groups whose dimension values have one new number; without names for those, there is no dimension left."""
+    assert groups.dimension is not None  # noqa: S101 - the callers have one
+    width = 1 if names is None else len(names)
+    upper, entities = groups.bucket.codes.astype(np.int64), 1
     if groups.entity is not None:
         entities = max(len(groups.entity.names), 1)
         upper = upper * entities + groups.entity.codes
-    keys, row = np.unique(upper * width + renamed[dimension.codes], return_inverse=True)
+    keys, row = np.unique(upper * width + renamed[groups.dimension.codes], return_inverse=True)
     merged = {cell: regroup(_merging(cell), column, row, len(keys)) for cell, column in cells.items()}
-    codes = keys % width
-    folded = Groups(
+    found = Groups(
         Labels(groups.bucket.names, keys // (width * entities)),
         None if groups.entity is None else Labels(groups.entity.names, keys // width % entities),
-        Labels([*(dimension.names[code] for code in kept), None], codes),
+        None if names is None else Labels(names, keys % width),
         keys,
         row,
     )
-    return folded, merged, codes == len(kept)
+    return found, merged
 
 
 def _merging(cell: Cell) -> CellKind:

@@ -38,6 +38,7 @@ def _metric_facts(metric: Metric, project: Project) -> dict[str, Any]:
     if isinstance(definition, Aggregate):
         dialect = definition.dialect or project.dialect
         return {
+            **({"per_unit": asdict(definition.per_unit)} if definition.per_unit else {}),
             "expr": _normal(definition.expr, dialect),
             "where": sorted(_normal(text, dialect) for text in conditions(project, metric)),
             "source": _source_facts(project.sources[definition.source], dialect),

@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from tallystick.compiler.aggregate_model import BUCKET, DENOMINATOR, NUMERATOR, VALUE, N, group_by_head
 from tallystick.definitions.metric import Aggregate, Formula, Metric
+from tallystick.definitions.per_unit import Across
 from tallystick.definitions.project import Project
 from tallystick.errors import CompileError
 from tallystick.sql.expression import FormulaExpression, parse, parse_formula, split_ratio, substitute
@@ -88,10 +89,19 @@ def _stack(inputs: list[Metric], names: list[str]) -> exp.Query:
 
 def _or_empty(operand: Metric, dialect: str) -> exp.Expr:
     column = exp.column(operand.name)
-    definition = operand.definition
-    if isinstance(definition, Aggregate) and parse(definition.expr, dialect).is_zero_when_empty:
+    if means_zero_when_empty(operand, dialect):
         return exp.Coalesce(this=column, expressions=[exp.Literal.number(0)])
     return column
+
+
+def means_zero_when_empty(operand: Metric, dialect: str) -> bool:
+    """Tell whether no rows at all mean that an operand is 0 rather than nothing."""
+    definition = operand.definition
+    if not isinstance(definition, Aggregate):
+        return False
+    if definition.per_unit is not None:
+        return definition.per_unit.across is Across.SUM
+    return parse(definition.expr, dialect).is_zero_when_empty
 
 
 def check_operands(metric: Metric, project: Project) -> None:

@@ -14,6 +14,7 @@ from tallystick.compiler.formula_model import Leaf, check_operands, formula_mode
 from tallystick.compiler.model import Model
 from tallystick.compiler.span import Span
 from tallystick.compiler.sql_definition import Stage, compile_definition
+from tallystick.compiler.unit_model import unit_model
 from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
 from tallystick.definitions.project import Project
@@ -59,6 +60,8 @@ def _lower(model: Model, metric: Metric, target: _Target) -> exp.Query:
         return _definition(model, metric, target)
     if isinstance(definition, Aggregate):
         read = read_input(model, metric, project, target.dialect, target.extra, marked=target.marked)
+        if definition.per_unit is not None:
+            return unit_model(read, definition.per_unit, project, target.span)
         return aggregate_model(read, project, target.span)
     check_operands(metric, project)
 

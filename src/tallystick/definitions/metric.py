@@ -10,6 +10,7 @@ from tallystick.definitions.about import About
 from tallystick.definitions.condition import Condition
 from tallystick.definitions.origin import Origin
 from tallystick.definitions.oso_options import OsoOptions
+from tallystick.definitions.per_unit import PerUnit
 from tallystick.sql.grain import Grain, Window
 
 type_of_var = str | int | float | bool
@@ -31,6 +32,7 @@ class Aggregate:
     is_canonical: bool = False
     per_distinct: str | None = None
     structured: tuple[tuple[int, Condition], ...] = ()
+    per_unit: PerUnit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

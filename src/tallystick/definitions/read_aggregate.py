@@ -9,6 +9,8 @@ from tallystick.definitions.about import About
 from tallystick.definitions.fields import IDENTIFIER, Fields
 from tallystick.definitions.metric import Aggregate, Formula, Metric
 from tallystick.definitions.read_condition import read_where
+from tallystick.definitions.read_per_unit import KEYS as PER_UNIT
+from tallystick.definitions.read_per_unit import read_per_unit
 
 EXPR = ("expr", "expression", "select_expression")
 SOURCE = ("source", "data_source")
@@ -36,7 +38,7 @@ _CANONICAL = frozenset({"approx_count_distinct", "median", "quantile"})
 """Aggregations that dialects spell so differently that the text is written anew for the project's."""
 
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OPERAND_KEYS = (*EXPR, *SOURCE, "aggregation", "column", "quantile", "event", "where")
+_OPERAND_KEYS = (*EXPR, *SOURCE, "aggregation", "column", "quantile", "event", "where", *PER_UNIT)
 
 
 def operand_name(metric: str, side: str) -> str:
@@ -95,6 +97,7 @@ def aggregate(fields: Fields, expr: str, *, is_canonical: bool = False) -> Aggre
     event = fields.text("event")
     where, structured = read_where(fields)
     dialect = fields.text("dialect")
+    per_unit = read_per_unit(fields)
     if source is None and event is None:
         if not fields.has(*SOURCE, "event"):
             fields.report_missing(f"metric '{fields.name}' has no source", *SOURCE, hint='write source = "…"')
@@ -109,6 +112,7 @@ def aggregate(fields: Fields, expr: str, *, is_canonical: bool = False) -> Aggre
         dialect=dialect,
         is_canonical=is_canonical,
         structured=structured,
+        per_unit=per_unit,
     )
 
 
@@ -163,7 +167,7 @@ def _operands(fields: Fields, are_tables: bool) -> Aggregate | Formula | None:
     top, bottom = _operand(readers[0], fields.name), _operand(readers[1], fields.name)
     if top is None or bottom is None:
         return None
-    if top.source and _rows(top) == _rows(bottom):
+    if top.source and top.per_unit is None and _rows(top) == _rows(bottom):
         return replace(
             top, expr=f"({top.expr}) / ({bottom.expr})", is_canonical=top.is_canonical or bottom.is_canonical
         )
@@ -172,7 +176,7 @@ def _operands(fields: Fields, are_tables: bool) -> Aggregate | Formula | None:
 
 def _rows(definition: Aggregate) -> tuple[object, ...]:
     """Return what decides which rows a definition counts."""
-    return definition.source, definition.where, definition.structured
+    return definition.source, definition.where, definition.structured, definition.per_unit
 
 
 def _operand(fields: Fields, metric: str) -> Aggregate | None:

@@ -13,6 +13,7 @@ from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery, 
 from tallystick.definitions.query_file import QueryFiles
 from tallystick.definitions.read_about import read_about, read_views
 from tallystick.definitions.read_aggregate import EXPR, SOURCE, aggregate, aggregation, ratio, with_divisor
+from tallystick.definitions.read_per_unit import KEYS as PER_UNIT
 
 Definition = Aggregate | Formula | SqlQuery
 
@@ -72,9 +73,19 @@ def _definition(fields: Fields, queries: QueryFiles) -> Definition | None:
 
 
 _ALLOWED = {
-    "expr": {*EXPR, *SOURCE, "event", "where", "dialect", "per_distinct"},
-    "aggregation": {"aggregation", "column", "quantile", *SOURCE, "event", "where", "dialect", "per_distinct"},
-    "event": {"event", *SOURCE, "where", "dialect", "per_distinct"},
+    "expr": {*EXPR, *SOURCE, "event", "where", "dialect", "per_distinct", *PER_UNIT},
+    "aggregation": {
+        "aggregation",
+        "column",
+        "quantile",
+        *SOURCE,
+        "event",
+        "where",
+        "dialect",
+        "per_distinct",
+        *PER_UNIT,
+    },
+    "event": {"event", *SOURCE, "where", "dialect", "per_distinct", *PER_UNIT},
     "numerator": {"numerator", "denominator"},
     "sql": {"sql", "ref", "dialect", "vars", "sources", "incremental", "cron"},
 }
@@ -103,7 +114,7 @@ def _expression(fields: Fields, _: QueryFiles) -> Definition | None:
         return None
     if fields.has(*SOURCE, "event"):
         return with_divisor(fields, aggregate(fields, expr))
-    for key in ("where", "dialect", "per_distinct"):
+    for key in ("where", "dialect", "per_distinct", *PER_UNIT):
         if key in fields.table:
             hint = "add source, or write the condition on the metrics it is computed from"
             fields.report("misplaced-key", f"'{key}' needs a source", key, hint=hint)

@@ -20,7 +20,7 @@ from tallystick.definitions.query_file import METRICS
 from tallystick.definitions.source import Source
 from tallystick.definitions.written_out import write_out
 from tallystick.errors import DefinitionError, ExpressionError, Location
-from tallystick.sql.expression import parse, parse_formula
+from tallystick.sql.expression import MeasureClass, parse, parse_formula
 
 FACTORY_ENTITIES = frozenset({"artifact", "project", "collection"})
 """What SQL definitions may be counted for without a word about entities in the project (spec oso §1)."""
@@ -145,6 +145,7 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
         parse(definition.expr, written)
     except DefinitionError as error:
         _report_expression(metric, error, drafts)
+    _check_unit(metric, definition, known.source, written, drafts)
     for index, text in enumerate(definition.where):
         _check_condition(metric, index, text, known, drafts, dialect)
     only_all_time = metric.views.all_time and not (metric.views.grains or metric.views.rolling)
@@ -157,6 +158,24 @@ def _check_aggregate(metric: Metric, definition: Aggregate, known: Terms, drafts
         told = {(finding.file, finding.line, finding.column) for finding in drafts.findings}
         found = metric_columns(metric, known.source, known.stored, drafts.segments, dialect)
         drafts.findings += [one for one in found if (one.file, one.line, one.column) not in told]
+
+
+def _check_unit(metric: Metric, definition: Aggregate, source: Source, dialect: str, drafts: Drafts) -> None:
+    """Report a unit that rows of the source do not carry, and balances, which have no value per unit and bucket."""
+    if definition.per_unit is None:
+        return
+    entity, at = definition.per_unit.entity, place_of(metric.origin, "per_unit")
+    if entity not in source.entities:
+        hint = nearest(entity, source.entities) or f"add {entity} to the source's entities"
+        message = f"metric '{metric.name}': source '{source.name}' does not carry '{entity}'"
+        drafts.findings.append(diagnose("unknown-entity", message, at, hint=hint))
+    try:
+        is_balance = parse(definition.expr, dialect).kind is MeasureClass.SEMI_ADDITIVE
+    except DefinitionError:
+        return
+    if is_balance:
+        message = f"metric '{metric.name}': first and last are balances and have no value per unit"
+        drafts.findings.append(diagnose("bad-expression", message, at, hint="leave per_unit out"))
 
 
 def _report_expression(metric: Metric, error: DefinitionError, drafts: Drafts) -> None:

@@ -46,16 +46,16 @@ class Summary:
         return self.value / self.previous - 1
 
 
-def default_folder() -> Path:
-    """Return where the demo lives unless told otherwise: the user's cache, or a temporary folder without one."""
+def default_folder(name: str = "demo") -> Path:
+    """Return where a demo lives unless told otherwise: the user's cache, or a temporary folder without one."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    name = f"tallystick/demo-{tallystick.__version__}"
+    name = f"tallystick/{name}-{tallystick.__version__}"
     writable = next(parent for parent in (cache, *cache.parents) if parent.exists())
     return cache / name if os.access(writable, os.W_OK) else Path(tempfile.gettempdir()) / name
 
 
-def copy_project(folder: Path) -> None:
-    """Copy the bundled project into a folder; files that are already there, edited or not, are kept.
+def copy_project(folder: Path, bundled: Path = BUNDLED) -> None:
+    """Copy a bundled project into a folder; files that are already there, edited or not, are kept.
 
     Raises ProjectError if the folder holds something else, or cannot be written.
     """
@@ -63,8 +63,8 @@ def copy_project(folder: Path) -> None:
         raise ProjectError(
             f"{folder} is not empty and not a copy of the demo", hint="choose an empty folder with --dir"
         )
-    for path in sorted(BUNDLED.rglob("*")):
-        target = folder / path.relative_to(BUNDLED)
+    for path in sorted(bundled.rglob("*")):
+        target = folder / path.relative_to(bundled)
         if path.is_dir() or path.suffix in {".py", ".pyc"} or target.exists():
             continue
         try:

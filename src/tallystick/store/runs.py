@@ -275,3 +275,11 @@ def _run(row: Row[Any], status: RunStatus | None = None, finished_at: datetime |
         sql_hash=row.sql_hash,
         error=row.error,
     )
+
+
+def metrics_at_work(connection: Connection, project: str, now: datetime) -> frozenset[str]:
+    """Return the metrics somebody is at work on."""
+    statement = select(runs.c.metric).where(
+        runs.c.project == project, runs.c.status == RunStatus.RUNNING, runs.c.lease_until > now
+    )
+    return frozenset(connection.execute(statement).scalars())

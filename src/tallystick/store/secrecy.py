@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote, quote_plus
+
+from tallystick.errors import DefinitionError, StoreError
 
 MASK = "***"
 LONGEST = 1000
@@ -33,3 +35,42 @@ def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
         text = pattern.sub(lambda match: match["before"] + MASK, text)
     text = text.replace("\x00", "")
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+# -- references to secrets --------------------------------------------------------------------------------------------
+
+REFERENCE = "env:"
+
+
+def is_reference(value: object) -> bool:
+    """Tell whether an option only says which environment variable holds its value."""
+    return isinstance(value, str) and value.startswith(REFERENCE) and value[len(REFERENCE) :].isidentifier()
+
+
+def refuse_secrets(options: Mapping[str, object], where: str) -> None:
+    """Raise DefinitionError for an option that holds a secret in clear: the store keeps references to secrets only."""
+    for name, value in options.items():
+        is_clear = is_secret(name) and not is_reference(value)
+        if is_clear or (isinstance(value, str) and _IN_URL.search(value)):
+            variable = re.sub(r"\W", "_", name).upper()
+            raise DefinitionError(
+                f"option '{name}' of {where} holds a secret in clear, which the store does not keep",
+                hint=f'set it in the environment and write {name} = "{REFERENCE}{variable}"',
+            )
+
+
+def revealed(options: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return options with references to environment variables resolved; raise StoreError for one that is not set."""
+    found = {}
+    for name, value in options.items():
+        if is_reference(value):
+            variable = value[len(REFERENCE) :]
+            if variable not in environment:
+                raise StoreError(
+                    f"option '{name}' is kept in the environment variable {variable}, which is not set",
+                    hint=f"set {variable}",
+                )
+            found[name] = environment[variable]
+        else:
+            found[name] = value
+    return found

@@ -131,6 +131,8 @@ def _reach(project: Project, model: Model) -> tuple[str, Anchor | None] | None:
     definition = metric.definition
     if not isinstance(definition, Aggregate) or (model.time.grain is not None and model.time.grain.is_sub_day):
         return None
+    if definition.per_unit is not None:
+        return None
     source = project.sources[definition.source]
     zone = source.time_zone or project.settings.time_zone
     if source.time is None or zone != project.settings.time_zone or not _starts_with_a_day(project):

@@ -32,10 +32,10 @@ _DUCKDB = Costs(
     single=0.17, single_distinct=0.25, scan=0.25, clause=0.1, clause_distinct=0.6, atoms=0.75, partial=0.06, masks=2.9
 )
 _POSTGRES = Costs(
-    single=1.5, single_distinct=4.0, scan=2.5, clause=0.3, clause_distinct=5.0, atoms=4.0, partial=0.4, masks=14.0
+    single=2.1, single_distinct=0.0, scan=2.5, clause=0.9, clause_distinct=0.7, atoms=14.0, partial=2.8, masks=18.0
 )
 _CLICKHOUSE = Costs(
-    single=0.15, single_distinct=0.4, scan=0.25, clause=0.06, clause_distinct=0.5, atoms=0.8, partial=0.08, masks=3.0
+    single=0.3, single_distinct=0.2, scan=0.3, clause=0.08, clause_distinct=0.24, atoms=2.2, partial=0.3, masks=4.0
 )
 _COSTS: Mapping[str, Costs] = MappingProxyType({"duckdb": _DUCKDB, "postgres": _POSTGRES, "clickhouse": _CLICKHOUSE})
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from tallystick.compiler.formula_model import check_operands, formula_tree, operands
+from tallystick.compiler.formula_model import check_operands, formula_tree, means_zero_when_empty, operands
 from tallystick.compiler.passes.combine import can_combine
 from tallystick.compiler.plan import find_metric
 from tallystick.compiler.series import Wanted
 from tallystick.definitions.metric import Aggregate, Formula
 from tallystick.definitions.project import Project
-from tallystick.sql.expression import parse, split_ratio
+from tallystick.sql.expression import split_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,4 @@ def _zone(name: str, project: Project) -> str | None:
 
 
 def _is_zero_when_empty(name: str, project: Project) -> bool:
-    definition = project.metrics[name].definition
-    assert isinstance(definition, Aggregate)  # noqa: S101 - operands were checked
-    return parse(definition.expr, project.dialect).is_zero_when_empty
+    return means_zero_when_empty(project.metrics[name], project.dialect)

@@ -152,8 +152,10 @@ def plan_series(wanted: Iterable[Wanted], target: Target) -> Plan:
         else:
             source = made.read.scope.source.name
             groups.setdefault((source, each.grain, each.entity, each.by, made.read.calendar), []).append(made)
-    for recipes in groups.values():
-        singles += _plan_group(recipes, target, plan)
+    # Breakdowns first: totals may follow from what is read for one of them.
+    for key, recipes in sorted(groups.items(), key=lambda item: item[0][3] is None):
+        rest = recipes if key[3] is not None else _ride(recipes, target, plan)
+        singles += _plan_group(rest, target, plan) if rest else []
     _plan_singles(singles, target, plan)
     return plan
 
@@ -185,6 +187,28 @@ def _plan_group(recipes: list[Recipe], target: Target, plan: Plan) -> list[Wante
         plan.passes += _conditional_passes(alone, target)
         alone = []
     return [each.wanted for each in (*limited, *alone)]
+
+
+def _ride(recipes: list[Recipe], target: Target, plan: Plan) -> list[Recipe]:
+    """Add totals to a pass that reads the same rows by a dimension, where there is one; return the others."""
+    riders = [each for each in recipes if each.is_mergeable and not each.has_distinct]
+    for index, work in enumerate(plan.passes):
+        if not riders or not isinstance(work, AtomsPass) or not _has_rows_of(work.recipes[0], riders[0]):
+            continue
+        batches, misfits = _batches([*work.recipes, *riders], target)
+        if len(batches) == 1 and not misfits:
+            plan.passes[index] = _atoms_pass(*batches[0], target)
+            taken = {each.wanted for each in riders}
+            return [each for each in recipes if each.wanted not in taken]
+    return recipes
+
+
+def _has_rows_of(one: Recipe, other: Recipe) -> bool:
+    left, right = (
+        (each.read.scope.source.name, each.wanted.grain, each.wanted.entity, each.read.calendar)
+        for each in (one, other)
+    )
+    return left == right
 
 
 def _divide(recipes: list[Recipe], costs: Costs) -> tuple[list[Recipe], list[Recipe]]:

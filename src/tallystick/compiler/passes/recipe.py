@@ -84,6 +84,8 @@ def recipe(wanted: Wanted, project: Project, dialect: str) -> Recipe | None:
     metric = find_metric(project, wanted.metric)
     if not isinstance(metric.definition, Aggregate) or wanted.window is not None:
         return None
+    if metric.definition.per_unit is not None:
+        return None
     read = read_input(model_of(wanted), metric, project, dialect)
     if wanted.values_limit is not None and (wanted.by is None or wanted.values_limit < 1):
         return None

@@ -35,6 +35,11 @@ def single_query(wanted: Wanted, project: Project, span: Span, dialect: str) -> 
 
     def leaf(operand: Metric) -> exp.Query:
         assert wanted.values_limit is not None  # noqa: S101 - only called where there is a limit
+        if isinstance(operand.definition, Aggregate) and operand.definition.per_unit is not None:
+            raise CompileError(
+                f"metric '{operand.name}' has values per unit, which others cannot be folded into",
+                hint="ask for all values of the dimension",
+            )
         read = read_input(replace(model, metric=operand.name), operand, project, dialect)
         ranked = read if operand.name == first.name else read_input(model_first, first, project, dialect)
         return folded_model(read, ranked, wanted.values_limit, project, span)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from tallystick.store.tables import metadata
-
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+context.configure(connection=connection, transaction_per_migration=False)
 with context.begin_transaction():
     context.run_migrations()

@@ -1,0 +1,1 @@
+"""The bundled shop: definitions, and the SQL that makes its rows; data, no code."""

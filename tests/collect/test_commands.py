@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tallystick.cli.main import run
+from tallystick.service.workspace import load
+
+
+def test_collect_runs_and_show(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run(["show", "revenue", "-p", str(folder)]), capsys.readouterr().out)
+    assert not (folder / ".tally" / "tally.db").exists() and before[0] == 0
+    arguments = ["collect", "revenue", "-p", str(folder), "--start", "2026-03-01", "--end", "2026-03-02", "-f", "json"]
+    assert run(arguments) == 0
+    windows = json.loads(capsys.readouterr().out)
+    assert {window["metric"] for window in windows} == {"revenue"} and windows[-1]["state"] == "final"
+    assert run(["runs", "revenue", "-p", str(folder)]) == 0
+    assert "revenue/hour/all" in capsys.readouterr().out
+    assert run(["runs", "--failed", "-p", str(folder)]) == 0
+    assert not capsys.readouterr().out
+    assert run(["show", "revenue", "-p", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(before[1]) and "2026-03-01 23:00" in shown and "█" in shown
+    with load(folder) as workspace:
+        table = workspace.series("revenue", by="country", start="2026-03-01", end="2026-03-02")
+        assert table.num_rows == 48 and set(table.column("country").to_pylist()) == {"DE", "FR"}
+
+
+def test_a_failed_window_ends_with_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (folder / "tally.toml").read_text(encoding="utf-8")
+    (folder / "tally.toml").write_text(text.replace("max(amount)", "max(absent)"), encoding="utf-8")
+    assert run(["collect", "idea", "-p", str(folder)]) == 1
+    assert "absent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--due", "--start", "2026-01-01"], "has its own window"),
+        (["--start", "2026-02-01", "--end", "2026-01-01"], "nothing lies between"),
+        (["revenu"], "did you mean 'revenue'"),
+    ],
+)
+def test_wrong_use(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    assert run(["collect", "-p", str(folder), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_warehouse_another_process_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(folder / "shop.duckdb")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "open\n"
+        assert run(["collect", "-p", str(folder)]) == 1
+        assert "is in use by" in capsys.readouterr().err
+        holder.communicate("")

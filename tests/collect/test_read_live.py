@@ -1,0 +1,63 @@
+"""Series read together through the adapters have the points their own queries give."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from random import Random
+
+import pyarrow as pa
+import pytest
+
+from series_world import BEGIN, EXPRESSIONS, PLACES, SCHEMA, SPAN, difference, project
+from tallystick.collect.read import read_one, read_series
+from tallystick.compiler.passes import planner
+from tallystick.compiler.passes.costs import costs_of
+from tallystick.compiler.series import Wanted
+from tallystick.definitions.metric import Aggregate, Metric
+from tallystick.sql.grain import Grain
+
+DEAR = 1e9
+WAYS = {"conditional": {"atoms": DEAR, "single": DEAR}, "atoms": {"single": DEAR, "scan": DEAR, "masks": 0.0}}
+FILTERS = ["x > 0", "country in ('DE', 'SE')", "country <> 'SE'", "x between 0 and 3", "is_paid", "x is null"]
+
+
+def rows() -> pa.Table:
+    choice = Random(7)
+    values = {
+        "time": lambda: (BEGIN + timedelta(minutes=choice.randint(0, 8000))).replace(tzinfo=None),
+        "artifact_id": lambda: choice.choice([None, "a", "b"]),
+        "user_id": lambda: choice.choice([None, 1, 2, 3]),
+        "x": lambda: choice.choice([None, -7, 0, 1, 3, 7]),
+        "big": lambda: choice.choice([None, 5, 2**40]),
+        "price": lambda: choice.choice([None, Decimal("-1.25"), Decimal("19.99")]),
+        "ratio": lambda: choice.choice([None, -0.5, 0.1]),
+        "country": lambda: choice.choice([None, "DE", "SE", "Ä"]),
+        "is_paid": lambda: choice.choice([None, True, False]),
+    }
+    return pa.Table.from_pylist([{name: make() for name, make in values.items()} for _ in range(80)], SCHEMA)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["duckdb", "postgres", "clickhouse"])
+def test_passes_equal_one_query_each(live_engines, monkeypatch, name, way):
+    live = live_engines(name)
+    live.load("shop.events", rows())
+    live.load("shop.places", pa.table({"artifact_id": [a for a, _ in PLACES], "place_id": [p for _, p in PLACES]}))
+    engine = live.open(read_only=True)
+    found = {
+        f"m{index}": Metric(
+            name=f"m{index}", definition=Aggregate(source="events", expr=expr, where=(FILTERS[index % len(FILTERS)],))
+        )
+        for index, expr in enumerate(EXPRESSIONS)
+    }
+    shop = project(found, schema="shop")
+    wanted = [Wanted(metric=name, grain=Grain.DAY, by="country", values_limit=3) for name in list(found)[:6]]
+    wanted += [Wanted(metric=name, grain=Grain.HOUR) for name in found]
+    monkeypatch.setattr(planner, "costs_of", lambda _: replace(costs_of("duckdb"), **WAYS[way]))
+    for read in read_series(engine, shop, wanted, SPAN):
+        alone = read_one(engine, shop, read.wanted, SPAN)
+        assert (read.error, alone.error) == (None, None)
+        found_difference = difference(read.points, alone.points, types=False)
+        assert found_difference is None, (read.wanted, found_difference, read.sql)
