@@ -16,6 +16,7 @@ from sqlglot import exp
 from tallystick.errors import CompileError
 from tallystick.sql.buckets import days_between
 from tallystick.sql.dates import dates_of
+from tallystick.sql.exact_numbers import mean, quotient
 from tallystick.sql.template import fill, is_filled, mark_filled
 
 Templates = Mapping[str, str | None]
@@ -391,23 +392,6 @@ def _try_cast(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr
     )
 
 
-_EXACT_QUOTIENTS = frozenset({"clickhouse", "bigquery", "snowflake", "spark", "databricks"})
-"""Dialects where the quotient of two exact numbers is cut to a fixed number of decimals."""
-
-
-def _quotient(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
-    """Divide as DuckDB does, in floating point: elsewhere a sum of prices over a count would lose its decimals."""
-    if dialect not in _EXACT_QUOTIENTS or node.args.get("typed"):
-        return None
-    dividend = node.this.unnest()
-    if isinstance(dividend, (exp.Div, exp.SafeDivide)) or (
-        isinstance(dividend, exp.Cast) and dividend.is_type("double")
-    ):
-        return None
-    numerator = exp.cast(dividend.copy(), exp.DType.DOUBLE)
-    return exp.Div(this=numerator, expression=node.expression.copy(), typed=False, safe=node.args.get("safe"))
-
-
 def _refused(reason: str, hint: str) -> Handler:
     def handle(_node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
         raise CompileError(f"{reason} on {_named(dialect)}", hint=hint)
@@ -471,7 +455,8 @@ _HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.First: _ordered(arg_min, arg_max),
     exp.Last: _ordered(arg_max, arg_min),
     exp.SafeDivide: _divide,
-    exp.Div: _quotient,
+    exp.Div: quotient,
+    exp.Avg: mean,
     exp.DateDiff: _date_diff,
     exp.TimestampTrunc: _week_trunc,
     exp.DateTrunc: _week_trunc,
@@ -487,7 +472,7 @@ _TIMES = frozenset(
 )
 _SCALARS = frozenset(
     {
-        exp.Div, exp.SafeDivide, exp.DateDiff, exp.TimestampTrunc, exp.DateTrunc, exp.TryCast, exp.TimeToUnix, exp.DateBin,
+        exp.Avg, exp.Div, exp.SafeDivide, exp.DateDiff, exp.TimestampTrunc, exp.DateTrunc, exp.TryCast, exp.TimeToUnix, exp.DateBin,
         exp.UnixToTime, exp.Anonymous, exp.EndsWith, exp.Escape,
     }
 )  # fmt: skip
