@@ -68,12 +68,22 @@ expr = "revenue / buyers"
 """
 
 SMALL = (
-    PROJECT.replace('["hour", "week", "quarter"]', '["week"]')
-    .replace('["all", "region"]', '["region"]')
-    .replace("all_time = true\n", "")
-    .replace('by = ["kind"]\n', "")
+    PROJECT[: PROJECT.index("[defaults]")]
+    + PROJECT[PROJECT.index("[sources.orders]") : PROJECT.index("[metrics.revenue]")]
+    + """
+[metrics.large_orders]
+source = "orders"
+expr = "count(*)"
+where = "large"
+grains = ["week"]
+entities = ["region"]
+[metrics.buyers]
+source = "orders"
+expr = "sum(amount) / count(distinct buyer)"
+rolling = [7]
+entities = ["region"]
+"""
 )
-SMALL = SMALL[: SMALL.index("[metrics.mean_amount]")] + SMALL[SMALL.index("[metrics.spend]") :]
 
 
 def orders(count: int) -> pa.Table:

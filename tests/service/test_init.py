@@ -156,6 +156,14 @@ def test_a_table_of_a_warehouse_becomes_a_project(tmp_path: Path) -> None:
         assert not workspace.build().failed
 
 
+def test_a_schema_may_be_named_like_its_file(tmp_path: Path) -> None:
+    shop_file(tmp_path).rename(tmp_path / "shop.duckdb")
+    write_project(tmp_path, "shop.orders", warehouse=tmp_path / "shop.duckdb")
+    with load(tmp_path) as workspace:
+        assert workspace.query("total_amount", all_time=True).to_pylist()[0]["value"] == sum(range(99))
+        assert not workspace.build().failed
+
+
 def test_a_project_gets_the_definitions_of_another_table(tmp_path: Path) -> None:
     shop_file(tmp_path)
     with duckdb.connect(str(tmp_path / "rows.duckdb")) as connection:

@@ -66,11 +66,14 @@ class DuckDBEngine:
             raise
 
     def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        """Open the file under its own name, or under another where that would be mistaken for our schema's."""
+        """Open the file under its own name, or under another where that would be mistaken for a schema's."""
         if self.path is None:
             return duckdb.connect(":memory:")
         if self.path.stem.lower() != self.schema.lower():
-            return duckdb.connect(str(self.path), read_only=read_only)
+            connection = duckdb.connect(str(self.path), read_only=read_only)
+            if not _is_mistaken(connection):
+                return connection
+            connection.close()
         connection = duckdb.connect(":memory:")
         mode = " (READ_ONLY)" if read_only else ""
         connection.execute(f"ATTACH {_quoted(str(self.path))} AS warehouse{mode}")
@@ -242,6 +245,15 @@ class DuckDBEngine:
                         f"source '{name}' reads {path}, which does not exist", hint="check file = in its definition"
                     ) from error
             raise _translate(error, self.path) from error
+
+
+def _is_mistaken(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Tell whether the file holds a schema of its own name: `shop.orders` in shop.duckdb would be either's table."""
+    query = (
+        "SELECT count(*) FROM duckdb_schemas() WHERE database_name = current_database() AND schema_name = database_name"
+    )
+    found = connection.execute(query).fetchone()
+    return found is not None and found[0] > 0
 
 
 def _identifier(name: str) -> str:
