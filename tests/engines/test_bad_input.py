@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pyarrow as pa
 import pytest
 
 from live_engines import Live
+from tallystick.definitions.load import load
 from tallystick.definitions.project import Warehouse
 from tallystick.engines.connect import connect_server
 from tallystick.engines.options import read_options, scrub
@@ -18,6 +22,7 @@ from tallystick.errors import (
     TallystickError,
     WarehouseOptionError,
 )
+from tallystick.service.check import check
 
 SECRET = "hunter2-of-the-warehouse"  # noqa: S105 - what must never be shown
 
@@ -52,6 +57,32 @@ def test_wrong_credentials_for_postgres(postgres_database: str) -> None:
     assert "nobody" in str(found)
 
 
+class Refusing(BaseHTTPRequestHandler):
+    """Answers as ClickHouse does to a wrong password, and repeats it, as a proxy with a log may."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer = f"Code: 516. DB::Exception: me: {SECRET}: Authentication failed: password is incorrect."
+        self.send_response(403)
+        self.send_header("X-ClickHouse-Exception-Code", "516")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+def test_wrong_credentials_for_clickhouse() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        found = refused("clickhouse", host="127.0.0.1", port=str(server.server_port), user="me", password=SECRET)
+        server.shutdown()
+    assert isinstance(found, ConnectionFailedError)
+    assert "Authentication failed" in str(found)
+    assert "***" in str(found)
+
+
 def test_a_password_the_driver_repeats_is_hidden() -> None:
     # libpq quotes what it cannot parse; the password is part of that.
     found = refused("postgres", url=f"postgresql://me:{SECRET}@127.0.0.1:port/db")
@@ -77,6 +108,27 @@ def test_an_address_hides_its_password_in_both_spellings() -> None:
 def test_unknown_options_name_the_nearest() -> None:
     assert "did you mean 'password'?" in str(refused("postgres", pasword=SECRET))
     assert "must be a whole number" in str(refused("clickhouse", host="127.0.0.1", port="many"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            'engine = "postgres"\npasword = "env:SHOP"',
+            "'pasword' is not an option of postgres (did you mean 'password'?)",
+        ),
+        ('engine = "postgress"', "there is no engine 'postgress' (did you mean 'postgres'?)"),
+        ('host = "db"', "'host' is not an option of duckdb (known: path, schema)"),
+    ],
+)
+def test_check_finds_unknown_settings_without_a_connection(tmp_path: Path, settings: str, message: str) -> None:
+    (tmp_path / "tally.toml").write_text(f"[warehouse]\n{settings}\n")
+    (tmp_path / "definitions").mkdir()
+    (tmp_path / "definitions" / "shop.toml").write_text("[entities.store]\n")
+    found = [finding for finding in check(load(tmp_path), None) if finding.code == "unknown-setting"]
+    assert [str(finding) for finding in found] == [
+        f"tally.toml: error [unknown-setting] warehouse 'default': {message}"
+    ]
 
 
 def test_a_missing_driver_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

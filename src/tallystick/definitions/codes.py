@@ -118,6 +118,7 @@ CODES = {
     "unknown-key": "A key that native files do not have.",
     "unknown-metric": "A formula over a metric that is not defined.",
     "unknown-option": "An option of a registry that is not known.",
+    "unknown-setting": "A setting of a warehouse that its engine does not know, or an engine that is not there.",
     "unknown-source": "A source that is not defined.",
     "unknown-warehouse": "A warehouse that `tally.toml` does not have.",
     "unreachable-entity": "An entity the source neither carries nor rolls up into.",

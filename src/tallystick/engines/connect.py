@@ -8,7 +8,7 @@ from pathlib import Path
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.project import Project, Warehouse
 from tallystick.engines.adapter import Engine
-from tallystick.errors import EngineError
+from tallystick.errors import EngineError, WarehouseOptionError
 
 DEFAULT_FILE = Path(".tally") / "warehouse.duckdb"
 SERVERS = {
@@ -48,6 +48,21 @@ def _open(project: Project, warehouse: Warehouse, *, read_only: bool) -> Engine:
     files = {source.name: _resolve(project, source.file) for source in project.sources.values() if source.file}
     missing = read_only and not path.exists()
     return DuckDBEngine(None if missing else path, schema=warehouse.schema, files=files, read_only=read_only)
+
+
+def check_options(warehouse: Warehouse) -> None:
+    """Raise WarehouseOptionError for an engine that is not there or a setting it does not know; nothing is opened."""
+    known: tuple[str, ...] = ()
+    if warehouse.engine in SERVERS:
+        known = import_module(SERVERS[warehouse.engine].partition(":")[0]).OPTIONS
+    elif warehouse.engine != "duckdb":
+        hint = nearest(warehouse.engine, ("duckdb", *SERVERS))
+        raise WarehouseOptionError(f"there is no engine '{warehouse.engine}'", hint=hint)
+    for name in warehouse.options:
+        if name not in known:
+            raise WarehouseOptionError(
+                f"'{name}' is not an option of {warehouse.engine}", hint=nearest(name, (*known, "path", "schema"))
+            )
 
 
 def connect_server(warehouse: Warehouse, *, read_only: bool = False) -> Engine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tallystick.compiler.contract import check_definitions
 from tallystick.compiler.definition_context import definition_context
@@ -11,13 +11,14 @@ from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, f
 from tallystick.definitions.project import Project
 from tallystick.definitions.resolve import check_columns
 from tallystick.engines.adapter import Engine
-from tallystick.errors import EngineError, MissingTableError
+from tallystick.engines.connect import check_options
+from tallystick.errors import EngineError, Location, MissingTableError, WarehouseOptionError
 from tallystick.service.data_checks import check_rows
 
 
 def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagnostic, ...]:
     """Return all diagnostics; with a connection, tables must exist, columns be there and ids make sense."""
-    found = [*project.diagnostics, *check_definitions(definition_context(project))]
+    found = [*project.diagnostics, *check_definitions(definition_context(project)), *_settings(project)]
     if connect is not None and project.sources:
         try:
             engine = connect()
@@ -28,6 +29,16 @@ def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagn
             found += [*missing, *check_columns(project, columns)]
             found += _rows(project, engine, columns)
     return sort(found)
+
+
+def _settings(project: Project) -> Iterator[Diagnostic]:
+    """Yield a finding for each warehouse with a setting its engine does not know."""
+    for warehouse in project.warehouses.values():
+        try:
+            check_options(warehouse)
+        except WarehouseOptionError as error:
+            message = f"warehouse '{warehouse.name}': {error.message}"
+            yield diagnose("unknown-setting", message, Location("tally.toml"), hint=error.hint)
 
 
 def _rows(project: Project, engine: Engine, columns: Mapping[str, Mapping[str, str]]) -> list[Diagnostic]:
