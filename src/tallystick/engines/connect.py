@@ -8,6 +8,7 @@ from pathlib import Path
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.project import Project, Warehouse
 from tallystick.engines.adapter import Engine
+from tallystick.engines.unavailable import unavailable
 from tallystick.errors import EngineError, WarehouseOptionError
 
 DEFAULT_FILE = Path(".tally") / "warehouse.duckdb"
@@ -22,9 +23,12 @@ SERVERS = {
 """Engines that are reached by connection settings; each is imported when it is asked for."""
 
 
-def connect(project: Project, *, read_only: bool = False) -> Engine:
-    """Open the project's warehouse; without a file yet, a read-only one lives in memory. Raise EngineError."""
-    warehouse = project.warehouse
+def connect(project: Project, *, read_only: bool = False, name: str | None = None) -> Engine:
+    """Open the project's warehouse, or the one of that name; without a file yet, a read-only one lives in memory.
+
+    Raise EngineError.
+    """
+    warehouse = project.warehouses[name] if name is not None else project.warehouse
     engine = _open(project, warehouse, read_only=read_only)
     if not warehouse.allow:
         return engine
@@ -44,7 +48,7 @@ def _open(project: Project, warehouse: Warehouse, *, read_only: bool) -> Engine:
         )
     from tallystick.engines.duckdb import DuckDBEngine
 
-    path = warehouse_file(project)
+    path = warehouse_file(project, warehouse)
     files = {source.name: _resolve(project, source.file) for source in project.sources.values() if source.file}
     missing = read_only and not path.exists()
     return DuckDBEngine(None if missing else path, schema=warehouse.schema, files=files, read_only=read_only)
@@ -73,9 +77,22 @@ def connect_server(warehouse: Warehouse, *, read_only: bool = False) -> Engine:
     return engine
 
 
-def warehouse_file(project: Project) -> Path:
+def connect_others(project: Project) -> dict[str, Engine]:
+    """Open for reading every warehouse beside the project's that a source names; one that fails says so when asked."""
+    named = {source.warehouse for source in project.sources.values() if source.warehouse is not None}
+    found: dict[str, Engine] = {}
+    for name in sorted(named - {project.warehouse.name}):
+        try:
+            found[name] = connect(project, read_only=True, name=name)
+        except EngineError as error:
+            warehouse = project.warehouses[name]
+            found[name] = unavailable(error, dialect=warehouse.engine, schema=warehouse.schema)
+    return found
+
+
+def warehouse_file(project: Project, warehouse: Warehouse | None = None) -> Path:
     """Return the file of a DuckDB warehouse: the configured one, or one inside the project folder."""
-    return _resolve(project, project.warehouse.path or str(DEFAULT_FILE))
+    return _resolve(project, (warehouse or project.warehouse).path or str(DEFAULT_FILE))
 
 
 def _resolve(project: Project, path: str) -> Path:

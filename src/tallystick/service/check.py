@@ -53,6 +53,8 @@ def source_columns(project: Project, engine: Engine) -> tuple[dict[str, Mapping[
     columns: dict[str, Mapping[str, str]] = {}
     problems: list[Diagnostic] = []
     for source in project.sources.values():
+        if source.warehouse not in (None, project.warehouse.name):
+            continue  # its warehouse is opened where it is read
         relation = source_relation(source, source.name, project.dialect).sql(engine.dialect)
         try:
             columns[source.name] = engine.columns(relation)

@@ -70,19 +70,27 @@ def run(  # noqa: PLR0913 - the words of the command line
         raise UsageError("what is due has its own window", hint="leave out --due, or --start and --end")
     if window[0] is not None and (window[1] or as_of) <= window[0]:
         raise UsageError(f"nothing lies between {start} and {end or 'now'}", hint="check start and end")
-    with opened_store(project) as store:
-        return collect(
-            store,
-            engine,
-            project,
-            now=as_of,
-            due_only=due,
-            select=select,
-            window=(window[0], window[1]),
-            budget=Budget(seconds=seconds),
-            worker=f"{socket.gethostname()}:{os.getpid()}",
-            clock=clock,
-        )
+    from tallystick.engines.connect import connect_others
+
+    others = connect_others(project)
+    try:
+        with opened_store(project) as store:
+            return collect(
+                store,
+                engine,
+                project,
+                now=as_of,
+                due_only=due,
+                select=select,
+                window=(window[0], window[1]),
+                budget=Budget(seconds=seconds),
+                worker=f"{socket.gethostname()}:{os.getpid()}",
+                clock=clock,
+                others=others,
+            )
+    finally:
+        for other in others.values():
+            other.close()
 
 
 def history(project: Project, metric: str | None, *, limit: int, failed: bool) -> tuple[Run, ...]:

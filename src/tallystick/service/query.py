@@ -18,6 +18,7 @@ from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Metric, SqlQuery
 from tallystick.definitions.project import Project
+from tallystick.definitions.source import Source
 from tallystick.errors import UnknownNameError, UsageError
 from tallystick.service.instants import parse_instant, project_calendar
 from tallystick.sql.calendar import floor, shift, start_of_day, state
@@ -91,6 +92,21 @@ def select_models(project: Project, select: Sequence[str]) -> tuple[Model, ...]:
         else:
             wanted.add(_named(project, name, None).name)
     return tuple(model for model in plan(project) if model.name in wanted)
+
+
+def warehouse_of(project: Project, metric: str) -> str | None:
+    """Return the other warehouse a metric's rows are in, None for the project's; raise UsageError where in several."""
+    sources = [project.sources[name] for name in source_names(project, find_metric(project, metric))]
+    names = {elsewhere(project, source) for source in sources}
+    if len(names) > 1:
+        hint = f"collect it, then look at its series: tally collect {metric}, tally show {metric}"
+        raise UsageError(f"metric '{metric}' is computed from several warehouses", hint=hint)
+    return next(iter(names), None)
+
+
+def elsewhere(project: Project, source: Source) -> str | None:
+    """Return the warehouse of a source where it is not the project's."""
+    return None if source.warehouse in (None, project.warehouse.name) else source.warehouse
 
 
 def starting_at(project: Project, start: str | date | datetime | None) -> Project:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -124,7 +125,8 @@ class Workspace:
             self.project, metric, model=model, entity=entity, grain=grain, window=window, all_time=all_time, by=by
         )
         conditions = (where,) if isinstance(where, str) else tuple(where or ())
-        table = query.run(self._read(), self.project, chosen, conditions, start, end, self.as_of, limit)
+        with self._reading(query.warehouse_of(self.project, chosen.metric)) as engine:
+            table = query.run(engine, self.project, chosen, conditions, start, end, self.as_of, limit)
         return _as_format(table, format)
 
     def preview(self, source: str | None = None, *, sql: str | None = None, table: str | None = None) -> Preview:
@@ -138,7 +140,8 @@ class Workspace:
         found = (
             ad_hoc_source(self.project, sql=sql, table=table) if source is None else find_source(self.project, source)
         )
-        return preview(self._read(), self.project, found, self.as_of)
+        with self._reading(query.elsewhere(self.project, found)) as engine:
+            return preview(engine, self.project, found, self.as_of)
 
     def profile(self, table: str) -> tuple[Profile, ...]:
         """Read types, values, NULLs and different values of a table's columns; raise EngineError."""
@@ -247,6 +250,20 @@ class Workspace:
             self._engine = connect(self.project, read_only=True)
             self._writable = False
         return self._engine
+
+    @contextmanager
+    def _reading(self, warehouse: str | None) -> Iterator[Engine]:
+        """Give the connection to the project's warehouse, or one to another for the while."""
+        if warehouse is None:
+            yield self._read()
+            return
+        from tallystick.engines.connect import connect
+
+        engine = connect(self.project, read_only=True, name=warehouse)
+        try:
+            yield engine
+        finally:
+            engine.close()
 
     def _write(self) -> Engine:
         if self._engine is None or not self._writable:
