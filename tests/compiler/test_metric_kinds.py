@@ -218,7 +218,7 @@ def test_operands_have_no_models_and_are_not_listed(workspace):
     [
         ("duckdb", "quantile_cont(amount, 0.9)"),
         ("postgres", "PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY amount)"),
-        ("clickhouse", "quantileExactInclusiveOrNull(0.9)(amount)"),
+        ("clickhouse", "quantileExactInclusiveOrNull(0.9)(toFloat64(amount))"),
     ],
 )
 def test_quantiles_are_written_in_the_projects_dialect(tmp_path, dialect, text):

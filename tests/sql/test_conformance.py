@@ -31,10 +31,10 @@ CALENDARS = (
 
 
 def instants() -> list[datetime]:
-    """Return instants over thirty years, and every twenty minutes around changes of clocks."""
+    """Return instants over a hundred years, before 1970 too, and every twenty minutes around changes of clocks."""
     generator = random.Random(11)
-    start = datetime(1996, 1, 1, tzinfo=UTC)
-    found = [start + timedelta(seconds=generator.randrange(30 * 365 * 86400)) for _ in range(200)]
+    start = datetime(1955, 1, 1, tzinfo=UTC)
+    found = [start + timedelta(seconds=generator.randrange(100 * 365 * 86400)) for _ in range(250)]
     for change in (
         datetime(2021, 3, 28, 1),
         datetime(2021, 10, 31, 1),

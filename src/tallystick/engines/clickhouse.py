@@ -36,6 +36,7 @@ _SETTINGS = {
     "aggregate_functions_null_for_empty": 1,  # a sum over no rows is NULL, not 0
     "prefer_column_name_to_alias": 1,  # WHERE speaks of columns, not of what the SELECT calls them
     "union_default_mode": "DISTINCT",
+    "enable_extended_results_for_datetime_functions": 1,  # buckets before 1970 are not 1970
     "output_format_arrow_string_as_string": 1,
     "output_format_arrow_date_as_uint16": 0,
 }

@@ -94,13 +94,15 @@ _POSTGRES = Dates(
 )
 
 # ClickHouse instants carry no zone, so nothing depends on the server's; its own functions know local grids and DST.
+# A Date wraps around outside of 1970 to 2149, a Date32 holds 1900 to 2299; `engines/clickhouse.py` asks for functions
+# that give one where they take one.
 _CLICKHOUSE = Dates(
     dialect="clickhouse",
-    date="toDate(_text)",
+    date="toDate32(_text)",
     instant="toDateTime64(_text, 6, 'UTC')",
-    to_date="toDate(_x)",
-    utc_date="toDate(_x, 'UTC')",
-    zone_date="toDate(_x, _zone)",
+    to_date="toDate32(_x)",
+    utc_date="toDate32(_x, 'UTC')",
+    zone_date="toDate32(_x, _zone)",
     week="DATE_TRUNC('WEEK', _d)",
     sunday_week="toStartOfWeek(_d, 0)",
     month="DATE_TRUNC('MONTH', _d)",
@@ -112,7 +114,7 @@ _CLICKHOUSE = Dates(
     add_minutes="addMinutes(_t, {n})",
     days_between="toInt32(_b) - toInt32(_a)",
     number="toInt32(_d)",
-    from_number="addDays(toDate('1970-01-01'), _n)",
+    from_number="addDays(toDate32('1970-01-01'), _n)",
     hour_utc="toStartOfHour(_x, 'UTC')",
     sub_utc="toStartOfInterval(_x, INTERVAL '{n}' MINUTE, 'UTC')",
     # toStartOfInterval counts minutes in UTC, whatever the zone; offsets of zones are whole minutes.
@@ -227,7 +229,8 @@ _TRINO = Dates(
     ),
 )
 
-_SPARK_SECONDS = "UNIX_TIMESTAMP(FROM_UTC_TIMESTAMP(CAST(_x AS TIMESTAMP), _zone))"
+# UNIX_TIMESTAMP cuts towards zero, and with it the seconds before 1970.
+_SPARK_SECONDS = "UNIX_SECONDS(FROM_UTC_TIMESTAMP(CAST(_x AS TIMESTAMP), _zone))"
 _SPARK = Dates(
     dialect="spark",
     instant="CAST(_text AS TIMESTAMP)",
@@ -244,10 +247,9 @@ _SPARK = Dates(
     number="DATEDIFF(_d, CAST('1970-01-01' AS DATE))",
     from_number="DATE_FROM_UNIX_DATE(_n)",
     sub_utc=(
-        "TIMESTAMP_SECONDS(UNIX_TIMESTAMP(CAST(_x AS TIMESTAMP)) - "
-        "PMOD(UNIX_TIMESTAMP(CAST(_x AS TIMESTAMP)), {n} * 60))"
+        "TIMESTAMP_SECONDS(UNIX_SECONDS(CAST(_x AS TIMESTAMP)) - PMOD(UNIX_SECONDS(CAST(_x AS TIMESTAMP)), {n} * 60))"
     ),
-    sub_zone=f"TIMESTAMP_SECONDS(UNIX_TIMESTAMP(CAST(_x AS TIMESTAMP)) - PMOD({_SPARK_SECONDS}, {{n}} * 60))",
+    sub_zone=f"TIMESTAMP_SECONDS(UNIX_SECONDS(CAST(_x AS TIMESTAMP)) - PMOD({_SPARK_SECONDS}, {{n}} * 60))",
     six_zone=f"TO_UTC_TIMESTAMP(TIMESTAMP_SECONDS({_SPARK_SECONDS} - PMOD({_SPARK_SECONDS}, 21600)), _zone)",
     # SEQUENCE fails where its end lies before its start.
     spine=(

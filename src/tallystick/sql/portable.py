@@ -34,7 +34,7 @@ _QUANTILE = _table(
     "PERCENTILE_CONT(_q) WITHIN GROUP (ORDER BY _x)",
     # On a DECIMAL the result would be cut to the digits of the column.
     duckdb="QUANTILE_CONT(CAST(_x AS DOUBLE), _q)",
-    clickhouse="quantileExactInclusiveOrNull(_q)(_x)",
+    clickhouse="quantileExactInclusiveOrNull(_q)(toFloat64(_x))",
     bigquery=None,
     trino=None,
     spark="PERCENTILE(_x, _q)",
@@ -51,7 +51,7 @@ _APPROX_QUANTILE = _table(
     # An exact value approximates itself.
     "PERCENTILE_CONT(_q) WITHIN GROUP (ORDER BY _x)",
     duckdb="APPROX_QUANTILE(_x, _q)",
-    clickhouse="quantileTDigestOrNull(_q)(_x)",
+    clickhouse="quantileTDigestOrNull(_q)(toFloat64(_x))",
     bigquery="APPROX_QUANTILES(_x, 1000)[OFFSET(CAST(_q * 1000 AS INT64))]",
     snowflake="APPROX_PERCENTILE(_x, _q)",
     trino="APPROX_PERCENTILE(_x, _q)",
