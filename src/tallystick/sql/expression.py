@@ -118,7 +118,7 @@ class FormulaExpression:
 @lru_cache(maxsize=8192)
 def parse(text: str, dialect: str = "duckdb") -> MetricExpression:
     """Parse and split an aggregate expression; raise ExpressionError if it is not one."""
-    tree = _parse_scalar(text, dialect)
+    tree = _parse_scalar(text, dialect).transform(_counted)
     measures: list[Measure] = []
     combine = guard_division(_extract_measures(tree, measures))
     if not measures:
@@ -143,6 +143,13 @@ def parse(text: str, dialect: str = "duckdb") -> MetricExpression:
         )
     columns = frozenset(column.name for column in tree.find_all(exp.Column))
     return MetricExpression(text, _overall_kind(measures, combine), tuple(measures), combine, columns)
+
+
+def _counted(node: exp.Expr) -> exp.Expr:
+    """Return COUNT_IF as a count: over rows that are none, or all NULL, engines disagree whether it is 0 or NULL."""
+    if not isinstance(node, exp.CountIf) or isinstance(node.this, exp.Distinct):
+        return node
+    return exp.Count(this=exp.Case().when(node.this, exp.Literal.number(1)), big_int=True)
 
 
 @lru_cache(maxsize=4096)

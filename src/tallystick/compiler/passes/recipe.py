@@ -127,8 +127,8 @@ def _cells(measure: Measure, read: Input, where: frozenset[str], trees: dict[str
     cells: dict[str, Cell] = {}
     for part in measure.components:
         call, found = _unfiltered(part.accumulate, read, where, trees)
-        if isinstance(call, exp.CountIf):
-            more = conjuncts([read.scope.bind(call.this)])
+        if (condition := _counted_condition(call)) is not None:
+            more = conjuncts([read.scope.bind(condition)])
             trees |= more
             cells[part.name] = Cell(CellKind.ROWS, "", found | frozenset(more))
         elif isinstance(call, exp.Count):
@@ -143,6 +143,15 @@ def _cells(measure: Measure, read: Input, where: frozenset[str], trees: dict[str
         else:
             return None
     return cells
+
+
+def _counted_condition(call: exp.Expr) -> exp.Expr | None:
+    """Return the condition whose rows are counted, where `parse` has written COUNT_IF as a count of a CASE."""
+    case = call.this if isinstance(call, exp.Count) else None
+    if not isinstance(case, exp.Case) or case.this or case.args.get("default") or len(case.args["ifs"]) != 1:
+        return None
+    (branch,) = case.args["ifs"]
+    return branch.this if isinstance(branch.args["true"], exp.Literal) else None
 
 
 def _unfiltered(
