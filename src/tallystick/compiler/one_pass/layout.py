@@ -12,6 +12,8 @@ NONE_BEFORE = -10_000_000
 NONE_AFTER = 10_000_000
 OPEN = 9_999_999
 """The `nxt` of a change point that still holds: later than any day."""
+VOID = -100_000_000
+"""Added to the `nxt` of a change point that was copied to the small table: it then ends before it begins."""
 MAX_INTEGER = 2**62
 MAX_EXACT_DOUBLE = 2**53
 

@@ -63,7 +63,8 @@ def movements(
 def sweep(layout: Layout, arms: Sequence[Arm], first: int, last: int) -> str:
     """Return change points up to a last day where every cell can be taken away again.
 
-    All movements of an entity add up to nothing, so one running sum over all of them needs no partitions.
+    All movements of an entity add up to nothing, so one running sum over all of them needs no partitions. Summing
+    is the work of one thread; its result is kept for a moment, so that all threads write out what follows from it.
     """
     moved = stacked(layout, [_packed(arm, first) for arm in arms])
     sums = ", ".join(f"sum({c.name}) OVER (ROWS UNBOUNDED PRECEDING) AS {c.name}" for c in layout.cells)
@@ -72,9 +73,10 @@ def sweep(layout: Layout, arms: Sequence[Arm], first: int, last: int) -> str:
     day, following = f"((k & {mask})::INTEGER + ({first}))", f"((next_k & {mask})::INTEGER + ({first}))"
     stays = f"next_k >> {DAY_BITS} = k >> {DAY_BITS} AND {following} <= {last}"
     cells = ", ".join(f"{cell.name}::{cell.stored} AS {cell.name}" for cell in layout.cells)
+    held = f"SELECT * FROM ({run}) AS s WHERE k <> next_k AND {layout.exists} > 0"
     return (
-        f"SELECT (k >> {DAY_BITS})::INTEGER AS eid, {day} AS day, CASE WHEN {stays} THEN {following} ELSE {OPEN} END "
-        f"AS nxt, {cells} FROM ({run}) AS r WHERE k <> next_k AND {layout.exists} > 0 AND {day} <= {last}"
+        f"WITH r AS MATERIALIZED ({held}) SELECT (k >> {DAY_BITS})::INTEGER AS eid, {day} AS day, "
+        f"CASE WHEN {stays} THEN {following} ELSE {OPEN} END AS nxt, {cells} FROM r WHERE {day} <= {last}"
     )
 
 

@@ -10,9 +10,9 @@ from tallystick.compiler.one_pass.counters import Arm, gathered_cells, merged
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
 from tallystick.compiler.one_pass.interning import join_entities, keys_table
-from tallystick.compiler.one_pass.layout import NONE_BEFORE, Cell, Layout
+from tallystick.compiler.one_pass.layout import NONE_BEFORE, VOID, Cell, Layout
 from tallystick.compiler.one_pass.names import Schema, create_work, quoted, work
-from tallystick.compiler.one_pass.presence import Packing, ever, flag_columns, flags, gaps, in_grain, leaves
+from tallystick.compiler.one_pass.presence import Packing, ever, flag_columns, flags, gaps, in_grain, last_seen, leaves
 from tallystick.compiler.one_pass.rolling import Counted, frames, movements, sweep
 from tallystick.sql.grain import Grain, Window
 
@@ -148,7 +148,7 @@ def _presences(plan: Plan, stream: Stream) -> list[str]:
     around = gaps(packed, plan.packings[key])
     columns = flag_columns(layout.of_key(key), plan.member.grains, plan.member.windows, plan.extent.start)
     settled = plan.extent.settled
-    seen = f"SELECT eid, uid, day FROM ({around}) AS f WHERE after >= {settled} AND day < {settled}"
+    seen = last_seen(packed, plan.packings[key], settled)
     return [
         create_work(packed, pack_presences(plan, stream)),
         flags(flags_table(plan.member, key), around, columns),
@@ -200,7 +200,10 @@ def presences(plan: Plan, stream: Stream, since: int) -> str:
 
 
 def _rolling(plan: Plan, counted: Counted, window: Window) -> list[str]:
-    """Write the change points of a window, those that may still change into a small table beside the others."""
+    """Write the change points of a window, those that may still change into a small table beside the others.
+
+    Their rows in the large table are made void as they are written: deleting them would cost as much as a window.
+    """
     layout, table = plan.layout, plan.layout.rolling(window)
     arms = movements(layout, window, counted, counted.flags)
     if layout.is_exact:
@@ -209,10 +212,12 @@ def _rolling(plan: Plan, counted: Counted, window: Window) -> list[str]:
         every = frames(layout, window, arms, plan.extent.last)
         rows = f"SELECT * FROM ({every}) AS f WHERE {layout.exists} > 0 ORDER BY eid, day"
     settled, history = plan.extent.settled, plan.schema.table(table)
+    ends = f"CASE WHEN nxt < {settled} THEN nxt ELSE nxt + ({VOID}) END AS nxt"
     return [
-        plan.schema.create(table, rows),
-        plan.schema.create(layout.recent(table), f"SELECT * FROM {history} WHERE nxt >= {settled}"),
-        f"DELETE FROM {history} WHERE nxt >= {settled}",
+        plan.schema.create(table, f"SELECT * REPLACE ({ends}) FROM ({rows}) AS p"),
+        plan.schema.create(
+            layout.recent(table), f"SELECT * REPLACE (nxt - ({VOID}) AS nxt) FROM {history} WHERE nxt < {VOID // 2}"
+        ),
     ]
 
 

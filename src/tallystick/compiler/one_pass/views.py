@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -11,7 +12,7 @@ from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass import days as calendar
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import dimension
-from tallystick.compiler.one_pass.interning import entity_table
+from tallystick.compiler.one_pass.interning import entity_table, level
 from tallystick.compiler.one_pass.layout import Cell, Layout, companion
 from tallystick.compiler.one_pass.names import DIALECT, Schema, quoted
 from tallystick.definitions.project import Project
@@ -59,8 +60,12 @@ def model_view(
     )
 
 
-def row_count(model: Model, family: Family, layout: Layout, schema: Schema, reach: Reach) -> str:
-    """Return the query of how many rows a model has, as `n`; intervals are measured, not unfolded."""
+def row_counts(models: Sequence[Model], family: Family, layout: Layout, schema: Schema, reach: Reach) -> str:
+    """Return the query of how many rows models have that differ in their entity alone, as (level, n).
+
+    Intervals are measured, not unfolded, and each stored row is read once for all of them.
+    """
+    model = models[0]
     _, table, where = _time(model, layout, reach)
     count = "count(*)"
     if model.time.window is not None:
@@ -68,16 +73,19 @@ def row_count(model: Model, family: Family, layout: Layout, schema: Schema, reac
         first = "c.day" if since is None else f"greatest(c.day, {since})"
         count = f"coalesce(sum(least(c.nxt, {reach.last + 1}) - {first}), 0)::BIGINT"
     condition = f" WHERE {' AND '.join(where)}" if where else ""
-    entity = schema.table(entity_table(family, model.entity))
+    kinds = " UNION ALL ".join(
+        f"SELECT eid, {level(family, entity)}::TINYINT AS level FROM {schema.table(entity_table(family, entity))}"
+        for entity in dict.fromkeys(model.entity for model in models)
+    )
     rows = _rows(model, layout, schema, table)
-    return f"SELECT {count} AS n FROM {rows} AS c JOIN {entity} AS e ON e.eid = c.eid{condition}"
+    return f"SELECT level, {count} AS n FROM {rows} AS c JOIN ({kinds}) AS e ON e.eid = c.eid{condition} GROUP BY level"
 
 
 def _rows(model: Model, layout: Layout, schema: Schema, table: str) -> str:
     if model.time.window is None:
         return schema.table(table)
     recent = schema.table(layout.recent(table))
-    return f"(SELECT * FROM {schema.table(table)} UNION ALL SELECT * FROM {recent})"
+    return f"(SELECT * FROM {schema.table(table)} WHERE nxt > day UNION ALL SELECT * FROM {recent})"
 
 
 def value_columns(member: Member, layout: Layout, table: str) -> list[exp.Expr]:
