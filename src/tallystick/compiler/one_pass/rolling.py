@@ -1,6 +1,6 @@
 """Rolling windows as change points: what enters and leaves, summed up in one sweep (performance spec §3.4).
 
-A change point `(eid, day, nxt, cells)` says that the cells hold from `day` up to the day before `nxt`.
+A change point `(w, eid, day, nxt, cells)` says that the cells of a window hold from `day` up to the day before `nxt`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ from tallystick.compiler.one_pass.names import work
 from tallystick.compiler.one_pass.presence import enters, leaves
 from tallystick.sql.grain import Window
 
+WINDOW = "w"
 DAY_BITS = 20
 """Room for 2,870 years of days beside an entity number of 43 bits."""
+
+
+def numbered(layout: Layout, window: Window, rows: str) -> str:
+    """Return rows of a window with the number that tells them from those of other windows."""
+    return f"SELECT {layout.number(window)}::TINYINT AS {WINDOW}, * FROM ({rows}) AS of_window"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from tallystick.compiler.one_pass.gather import dimension
 from tallystick.compiler.one_pass.interning import entity_table, level
 from tallystick.compiler.one_pass.layout import Cell, Layout, companion
 from tallystick.compiler.one_pass.names import DIALECT, Schema, quoted
+from tallystick.compiler.one_pass.rolling import WINDOW
 from tallystick.definitions.project import Project
 from tallystick.sql.expression import substitute
 from tallystick.sql.grain import Grain
@@ -119,7 +120,8 @@ def _time(model: Model, layout: Layout, reach: Reach) -> tuple[str, str, list[st
         first = "c.day" if since is None else f"greatest(c.day, {since})"
         spread = f"unnest(range({first}, least(c.nxt, {reach.last + 1})))::INTEGER"
         where = [f"c.day <= {reach.last}", *([] if since is None else [f"c.nxt > {since}"])]
-        return calendar.as_date(spread), layout.rolling(view.window), where
+        mine = f"c.{WINDOW} = {layout.number(view.window)}"
+        return calendar.as_date(spread), layout.rolling, [mine, *where]
     if view.grain is None or view.grain is Grain.DAY:
         where = [f"c.day <= {reach.last}", *([] if since is None else [f"c.day >= {since}"])]
         return calendar.as_date("c.day"), layout.days, where
