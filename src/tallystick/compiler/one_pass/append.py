@@ -225,15 +225,15 @@ def _extend(plan: Plan, new: Counted, since: int) -> list[str]:
     layout, settled = plan.layout, plan.extent.settled
     history, table = plan.schema.table(layout.rolling), plan.schema.table(layout.recent(layout.rolling))
     before, moved, points = (_work(plan, layout.rolling, name) for name in ("before", "moved", "points"))
-    days = Counted(plan.schema.table(layout.days) if layout.additive else None, new.flags)
     columns = ", ".join([WINDOW, "eid", "day", "nxt", *(cell.name for cell in layout.cells)])
     cells = (f"b.{cell.name}" for cell in layout.cells)
     kept = ", ".join([f"b.{WINDOW}", "b.eid", "b.day", f"coalesce(p.day, {OPEN})", *cells])
     first = f"SELECT {WINDOW}, eid, min(day) AS day FROM {work(points)} GROUP BY {WINDOW}, eid"
     changed = f"(nxt <> {OPEN} OR ({WINDOW}, eid) IN (SELECT ({WINDOW}, eid) FROM {work(points)}))"
     return [
+        *_leavers(plan, since),
         create_work(before, f"SELECT * FROM {table} WHERE day < {since}"),
-        create_work(moved, _of_windows(plan, lambda window: _movements(plan, window, days, since))),
+        create_work(moved, _of_windows(plan, lambda window: _movements(plan, window, new, since))),
         create_work(points, _of_windows(plan, lambda window: _points(plan, window, since))),
         f"DELETE FROM {table} WHERE day >= {since} OR {changed}",
         f"INSERT INTO {table} ({columns}) SELECT {kept} FROM {work(before)} AS b "
@@ -250,11 +250,25 @@ def _of_windows(plan: Plan, rows: Callable[[Window], str]) -> str:
     return " UNION ALL ".join(numbered(plan.layout, window, rows(window)) for window in plan.member.windows)
 
 
-def _movements(plan: Plan, window: Window, days: Counted, since: int) -> str:
+def _leavers(plan: Plan, since: int) -> list[str]:
+    """Pick the days out of all counters, in one reading, that leave a window of a fixed length from `since` on."""
+    layout, last = plan.layout, plan.extent.last
+    fixed = [window for window in plan.member.windows if window.is_fixed]
+    if not layout.additive or not fixed:
+        return []
+    ranges = " OR ".join(f"day BETWEEN {since - w.days} AND {last - w.days}" for w in fixed)
+    rows = f"SELECT * FROM {plan.schema.table(layout.days)} WHERE {ranges}"
+    return [create_work(_work(plan, layout.rolling, "leavers"), rows)]
+
+
+def _movements(plan: Plan, window: Window, new: Counted, since: int) -> str:
     """Return what enters and leaves a window from `since` on."""
-    leaving = {key: plan.schema.table(plan.layout.leaving(key)) for key in plan.layout.keys}
-    arms = movements(plan.layout, window, days, leaving, within=(since, plan.extent.last))
-    return merged(plan.layout, arms, ["eid", "day"])
+    layout = plan.layout
+    days = work(_work(plan, layout.rolling, "leavers")) if window.is_fixed else plan.schema.table(layout.days)
+    keys = {key: plan.schema.table(layout.leaving(key)) for key in layout.keys}
+    leaving = Counted(days if layout.additive else None, keys)
+    arms = movements(layout, window, new, leaving, within=(since, plan.extent.last))
+    return merged(layout, arms, ["eid", "day"])
 
 
 def _points(plan: Plan, window: Window, since: int) -> str:

@@ -34,12 +34,11 @@ class Counted:
 
 
 def movements(
-    layout: Layout, window: Window, counted: Counted, leaving: dict[str, str], *, within: tuple[int, int] | None = None
+    layout: Layout, window: Window, entering: Counted, leaving: Counted, *, within: tuple[int, int] | None = None
 ) -> list[Arm]:
     """Return what enters a window on its day and leaves it on another, the latter with its sign turned.
 
-    `leaving` are tables of keys by the day they were last seen. `within` keeps movements on days from a first to a
-    last one only.
+    Keys leave by the day they were last seen. `within` keeps movements on days from a first to a last one only.
     """
     arms: list[Arm] = []
     leave_day = calendar.leave(window, "c.day", "d")
@@ -48,18 +47,19 @@ def movements(
     there = _between(leave_day, within)
     if window.is_fixed and within is not None:
         there = _between("c.day", (within[0] - window.days, within[1] - window.days))
-    if counted.additive is not None:
+    if entering.additive is not None:
         cells = {cell.name: f"c.{cell.name}" for cell in layout.additive}
+        arms.append(Arm(f"{entering.additive} AS c{_where(here)}", ["c.eid AS eid", "c.day AS day"], cells))
+    if leaving.additive is not None:
         turned = {cell.name: f"-c.{cell.name}" if cell.exact else f"NULL::{cell.stored}" for cell in layout.additive}
-        arms.append(Arm(f"{counted.additive} AS c{_where(here)}", ["c.eid AS eid", "c.day AS day"], cells))
         arms.append(
-            Arm(f"{counted.additive} AS c{join}{_where(there)}", ["c.eid AS eid", f"{leave_day} AS day"], turned)
+            Arm(f"{leaving.additive} AS c{join}{_where(there)}", ["c.eid AS eid", f"{leave_day} AS day"], turned)
         )
-    for key, table in counted.flags.items():
+    for key, table in entering.flags.items():
         cells = {cell.name: f"c.{enters(cell, window)}" for cell in layout.of_key(key)}
         some = _some([enters(cell, window) for cell in layout.of_key(key)])
         arms.append(Arm(f"{table} AS c{_where(here, some)}", ["c.eid AS eid", "c.day AS day"], cells))
-    for key, table in leaving.items():
+    for key, table in leaving.flags.items():
         turned = {cell.name: f"-c.{leaves(cell, window)}" for cell in layout.of_key(key)}
         some = _some([leaves(cell, window) for cell in layout.of_key(key)])
         arms.append(Arm(f"{table} AS c{join}{_where(there, some)}", ["c.eid AS eid", f"{leave_day} AS day"], turned))

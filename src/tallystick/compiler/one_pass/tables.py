@@ -216,7 +216,7 @@ def _rolling(plan: Plan, counted: Counted) -> list[str]:
 
 def _window_rows(plan: Plan, counted: Counted, window: Window) -> str:
     layout, settled = plan.layout, plan.extent.settled
-    arms = movements(layout, window, counted, counted.flags)
+    arms = movements(layout, window, counted, counted)
     if layout.is_exact:
         rows = sweep(layout, arms, plan.extent.first, plan.extent.last)
     else:
