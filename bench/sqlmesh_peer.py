@@ -57,7 +57,7 @@ def write(folder: Path, database: Path, metric: str, last: str) -> None:
             (folder / "models" / f"{naive.name(metric, entity, view)}.sql").write_text(text)
 
 
-def write_export(folder: Path, database: Path, metric: str, last: str) -> None:
+def write_export(folder: Path, database: Path, metric: str, _last: str) -> None:
     """Write what `tally export sqlmesh` makes of the same models: days are summed before windows join them."""
     shutil.rmtree(folder, ignore_errors=True)
     found = replace(models.project(metric), warehouses={"default": Warehouse(path=str(database))})

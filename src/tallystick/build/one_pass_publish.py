@@ -14,16 +14,17 @@ from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.one_pass.days import as_date, day_of, number
 from tallystick.compiler.one_pass.family import Family, Member
+from tallystick.compiler.one_pass.held import Reach
 from tallystick.compiler.one_pass.interning import level
 from tallystick.compiler.one_pass.names import Schema, quoted
-from tallystick.compiler.one_pass.views import Reach, model_view, row_counts
+from tallystick.compiler.one_pass.views import model_view, row_counts
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.sql.calendar import Calendar, floor_date, local_date, start_of_day
 
 CHANGE_POINTS = "change_points"
 DENSE = "dense"
-COUNTED = 100_000
+COUNTED = 250_000
 """Up to this many daily counters a build counts the dense rows of each model; beyond it would cost what it saves."""
 
 
@@ -81,7 +82,8 @@ def query(project: Project, target: Publication, model: Model, schema: Schema, f
 def _reach(project: Project, target: Publication, first: int | None = None) -> Reach:
     start = project.settings.start
     calendar = Calendar(project.settings.time_zone, project.settings.week_start)
-    return Reach(first, target.stored.last, None if start is None else number(local_date(start, calendar)))
+    begin = None if start is None else number(local_date(start, calendar))
+    return Reach(first, target.stored.last, begin, is_open=True)
 
 
 def _write_view(
