@@ -181,8 +181,32 @@ LENGTH = SIMPLE.replace("sum(e.amount)", "sum(e.amount) / @metrics_sample_interv
     ],
 )  # fmt: skip
 def test_an_interval_is_as_long_as_the_calendar_has_it(time, unit, length):
-    found = run([day(2, 5)], LENGTH.format(unit=unit), time, start=date(2024, 2, 5), end=date(2024, 2, 6))
+    # Rolling windows end with each day of the range; a grain is asked for up to a day on which all of them end.
+    end = (
+        date(2024, 2, 6)
+        if time.grain is None
+        else date(2025, 1, 1)
+        if time.grain is not Grain.WEEK
+        else date(2024, 2, 12)
+    )
+    found = run([day(2, 5)], LENGTH.format(unit=unit), time, start=date(2024, 2, 5), end=end)
     assert found[0][2] == pytest.approx(1 / length)
+
+
+@pytest.mark.parametrize(
+    ("time", "unit", "length", "oso"),
+    [
+        (WEEK, "day", 2, 7), (MONTH, "day", 6, 29), (TimeView(grain=Grain.QUARTER), "day", 37, 91),
+        (TimeView(grain=Grain.YEAR), "day", 37, 366), (TimeView(grain=Grain.YEAR), "month", 1, 12),
+    ],
+)  # fmt: skip
+def test_a_bucket_cut_by_the_end_is_as_long_as_what_it_covers(time, unit, length, oso):
+    """The interval asked for ends with 6 February 2024, a Tuesday (spec oso §9.12); OSO takes the whole bucket."""
+    dates = {"start": date(2024, 2, 5), "end": date(2024, 2, 7)}
+    found = run([day(2, 5)], LENGTH.format(unit=unit), time, **dates)
+    assert found[0][2] == pytest.approx(1 / length)
+    found = run([day(2, 5)], LENGTH.format(unit=unit), time, compat="oso", **dates)
+    assert found[0][2] == pytest.approx(1 / oso)
 
 
 def test_all_time_is_as_long_as_the_history_it_covers_and_never_0():

@@ -115,6 +115,17 @@ def _plain(value: object) -> object:
     return value if value is None or isinstance(value, int) else pytest.approx(float(value), rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.parametrize(("first", "last"), [(date(2024, 3, 24), date(2024, 3, 13)), (date(2031, 1, 1), None)])
+def test_totals_of_a_range_without_days_are_those_of_no_rows(engine, first, last):
+    found = project(["users"], Calendar(), _views())
+    fill(engine, World([_row(day, "a") for day in range(0, 60, 3)], [], []))
+    build_all(engine, found)
+    for model in plan(found):
+        if not model.time.is_all_time:
+            got = Reader(engine, found).totals(model, ["count", "sum"], first=first, last=last).to_pylist()
+            assert got == [{"count": 0, "sum": None}], model.name
+
+
 def test_totals_of_what_cannot_be_totalled_are_refused(engine):
     found = project(["users"], Calendar(), Views(entities=("artifact",), grains=(Grain.MONTH,)))
     fill(engine, World([], [], []))

@@ -50,7 +50,7 @@ def held_days(model: Model, layout: Layout, reach: Reach) -> Held:
     if view.window is not None:
         where = [f"c.{WINDOW} = {layout.number(view.window)}"]
         where += [] if reach.is_open else [f"c.day <= {reach.last}"]
-        where += [] if since is None else [f"c.nxt > {since}"]
+        where += [] if since is None else [f"c.nxt > {since}" if since <= reach.last else "false"]
         first = "c.day" if since is None else f"greatest(c.day, {since})"
         return Held(layout.rolling, first, f"least(c.nxt, {reach.last + 1})", tuple(where))
     is_day = view.grain is None or view.grain is Grain.DAY
