@@ -15,27 +15,57 @@ from types import MappingProxyType
 class Costs:
     """Costs of one query for one series, of one with many conditional aggregates, of atoms, and of masks.
 
-    `*_distinct` are added per distinct count; `clause` per conditional aggregate, `partial` per column of atoms.
+    `*_distinct` are added per distinct count, `whole_distinct` where no filter keeps rows out; `clause` per conditional
+    aggregate, `partial` per column of atoms. `crossed` is a grouping by small dimensions of rows with one filter.
     """
 
     single: float
     single_distinct: float
+    whole_distinct: float
     scan: float
     clause: float
     clause_distinct: float
     atoms: float
+    crossed: float
     partial: float
     masks: float
 
 
 _DUCKDB = Costs(
-    single=0.17, single_distinct=0.25, scan=0.25, clause=0.1, clause_distinct=0.6, atoms=0.75, partial=0.06, masks=2.9
+    single=0.17,
+    single_distinct=0.25,
+    whole_distinct=1.4,
+    scan=0.25,
+    clause=0.1,
+    clause_distinct=0.6,
+    atoms=0.75,
+    crossed=0.22,
+    partial=0.06,
+    masks=2.9,
 )
 _POSTGRES = Costs(
-    single=2.1, single_distinct=0.0, scan=2.5, clause=0.9, clause_distinct=0.7, atoms=14.0, partial=2.8, masks=18.0
+    single=2.1,
+    single_distinct=0.0,
+    whole_distinct=6.0,
+    scan=2.5,
+    clause=0.9,
+    clause_distinct=0.7,
+    atoms=14.0,
+    crossed=3.0,
+    partial=2.8,
+    masks=18.0,
 )
 _CLICKHOUSE = Costs(
-    single=0.3, single_distinct=0.2, scan=0.3, clause=0.08, clause_distinct=0.24, atoms=2.2, partial=0.3, masks=4.0
+    single=0.3,
+    single_distinct=0.2,
+    whole_distinct=0.8,
+    scan=0.3,
+    clause=0.08,
+    clause_distinct=0.24,
+    atoms=2.2,
+    crossed=0.6,
+    partial=0.3,
+    masks=4.0,
 )
 _COSTS: Mapping[str, Costs] = MappingProxyType({"duckdb": _DUCKDB, "postgres": _POSTGRES, "clickhouse": _CLICKHOUSE})
 

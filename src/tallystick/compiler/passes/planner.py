@@ -1,17 +1,29 @@
 """Which queries read a set of series: chosen by number and shape of the series, from their definitions alone.
 
-No statistics of the data are asked for: the number of atoms is bounded by what the filters mention, the number of
-buckets by the span, so that the plan is the same every time and can be shown without a connection.
+The number of atoms is bounded by what the filters mention, the number of buckets by the span, so that the plan is the
+same every time and can be shown without a connection. Only which dimensions are small is asked of the data, of a few
+rows of them, and only by those who have a connection: without, every dimension counts as large.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
 from tallystick.compiler.lower import to_text
 from tallystick.compiler.passes.costs import Costs, costs_of
+from tallystick.compiler.passes.lattice import (
+    MOST_BITS,
+    MOST_LATTICE_ROWS,
+    LatticePass,
+    Probe,
+    bits,
+    crossed_frame,
+    crossing,
+    probe,
+    small,
+)
 from tallystick.compiler.passes.predicates import Atoms, bins
 from tallystick.compiler.passes.recipe import Cell, CellKind, Recipe, recipe
 from tallystick.compiler.passes.scans import (
@@ -111,7 +123,23 @@ class AtomsPass:
         return (self.sql, *(mask.sql for mask in self.masks))
 
 
-Pass = SinglePass | ConditionalPass | AtomsPass
+Pass = SinglePass | ConditionalPass | AtomsPass | LatticePass
+Sizes = Mapping[str, int]
+# Answers how many values dimensions have; those it says nothing about count as large.
+Measure = Callable[[Probe], Sizes]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What series have in common that differ in their breakdown only."""
+
+    source: str
+    grain: Grain
+    entity: str
+    calendar: Calendar
+
+
+Heads = dict[str | None, list[Recipe]]
 
 
 @dataclass(slots=True)
@@ -136,10 +164,14 @@ class Target:
     dialect: str
 
 
-def plan_series(wanted: Iterable[Wanted], target: Target) -> Plan:
+def _unknown(_: Probe) -> Sizes:
+    return {}
+
+
+def plan_series(wanted: Iterable[Wanted], target: Target, measure: Measure = _unknown) -> Plan:
     """Return the passes for series, each asked for once; what cannot be compiled is an error of its series."""
     plan = Plan()
-    groups: dict[tuple[str, Grain, str, str | None, Calendar], list[Recipe]] = {}
+    families: dict[Family, Heads] = {}
     singles: list[Wanted] = []
     for each in dict.fromkeys(wanted):
         try:
@@ -150,14 +182,84 @@ def plan_series(wanted: Iterable[Wanted], target: Target) -> Plan:
         if made is None:
             singles.append(each)
         else:
-            source = made.read.scope.source.name
-            groups.setdefault((source, each.grain, each.entity, each.by, made.read.calendar), []).append(made)
-    # Breakdowns first: totals may follow from what is read for one of them.
-    for key, recipes in sorted(groups.items(), key=lambda item: item[0][3] is None):
-        rest = recipes if key[3] is not None else _ride(recipes, target, plan)
-        singles += _plan_group(rest, target, plan) if rest else []
+            family = Family(made.read.scope.source.name, each.grain, each.entity, made.read.calendar)
+            families.setdefault(family, {}).setdefault(each.by, []).append(made)
+    for heads in families.values():
+        singles += _plan_family(heads, target, plan, measure)
     _plan_singles(singles, target, plan)
     return plan
+
+
+def _plan_family(heads: Heads, target: Target, plan: Plan, measure: Measure) -> list[Wanted]:
+    """Add the passes of series with the same rows; return those that are better read singly."""
+    sizes = _sizes(heads, target, measure)
+    heads = _cross(heads, sizes, target, plan)
+    singles: list[Wanted] = []
+    # Breakdowns first: totals may follow from what is read for one of them.
+    for by, recipes in sorted(heads.items(), key=lambda item: (item[0] is None, item[0] or "")):
+        rest = recipes if by is not None or sizes else _ride(recipes, target, plan)
+        singles += _plan_group(rest, target, plan) if rest else []
+    return singles
+
+
+def _sizes(heads: Heads, target: Target, measure: Measure) -> Sizes:
+    """Return how many values the dimensions have that might be read together with others."""
+    reads = {by: recipes[0] for by, recipes in heads.items() if by is not None and recipes[0].read.key is None}
+    if not reads or len(heads) < 2:
+        return {}
+    return measure(probe(reads, target.project, target.span))
+
+
+def _cross(heads: Heads, sizes: Sizes, target: Target, plan: Plan) -> Heads:
+    """Add a pass for the series of small dimensions and their total where one costs least; return the others."""
+    together = small(sizes, _buckets(next(iter(heads.values()))[0].wanted.grain, target.span))
+    candidates: Heads = {by: heads[by] for by in (None, *together) if by in heads}
+    best: tuple[float, list[Recipe]] = (0.0, [])
+    for with_distinct in (True, False):
+        chosen = [
+            each
+            for recipes in candidates.values()
+            for each in recipes
+            if each.is_mergeable and (with_distinct or not each.has_distinct)
+        ]
+        if len({each.wanted.by for each in chosen}) > 1 and bits(chosen, sizes) <= MOST_BITS:
+            saved = _saved(candidates, chosen, costs_of(target.dialect))
+            best = max(best, (saved, chosen), key=lambda each: each[0])
+    made = _lattice_pass(best[1], sizes, target) if best[1] else None
+    if made is None:
+        return heads
+    plan.passes.append(made)
+    taken = set(made.wanted)
+    rest = {by: [each for each in recipes if each.wanted not in taken] for by, recipes in heads.items()}
+    return {by: recipes for by, recipes in rest.items() if recipes}
+
+
+def _saved(heads: Heads, chosen: Sequence[Recipe], costs: Costs) -> float:
+    """Return what it saves to read series together rather than head by head."""
+    taken = {each.wanted for each in chosen}
+    apart = sum(_group_cost(recipes, costs) for recipes in heads.values())
+    rest = [[each for each in recipes if each.wanted not in taken] for recipes in heads.values()]
+    cells = {cell for each in chosen for cell in each.cells}
+    keys = {cell.argument for cell in cells if cell.kind is CellKind.DISTINCT}
+    filters = len({cell.where for cell in cells})
+    together = (costs.atoms if filters > 1 else costs.crossed) + costs.partial * len(partials(list(cells)))
+    return apart - together - costs.masks * len(keys) - sum(_group_cost(recipes, costs) for recipes in rest if recipes)
+
+
+def _lattice_pass(recipes: list[Recipe], sizes: Sizes, target: Target) -> LatticePass | None:
+    """Return the pass that reads series by all their dimensions at once, or None where that has too many groups."""
+    batches, misfits = _batches(recipes, target)
+    dimensions = tuple(sorted({each.wanted.by for each in recipes if each.wanted.by is not None}))
+    if len(batches) != 1 or misfits:
+        return None
+    atoms = batches[0][1]
+    groups = crossing(sizes, dimensions) * atoms.size * _buckets(recipes[0].wanted.grain, target.span)
+    if groups > MOST_LATTICE_ROWS * 4:
+        return None
+    shared = crossed_frame(frame(recipes, target.project, target.span), dimensions)
+    columns = partials(ordered({cell for each in recipes for cell in each.cells}))
+    text = _text(atoms_scan(shared, atoms, columns), target)
+    return LatticePass(tuple(recipes), shared, dimensions, atoms, tuple(columns), text)
 
 
 def _plan_singles(wanted: Sequence[Wanted], target: Target, plan: Plan) -> None:
@@ -234,19 +336,32 @@ def _divide(recipes: list[Recipe], costs: Costs) -> tuple[list[Recipe], list[Rec
     return chosen, [each for each in recipes if each.wanted not in taken]
 
 
+def _group_cost(recipes: Sequence[Recipe], costs: Costs) -> float:
+    """Return about what it costs to read series with the same rows and head."""
+    by_atoms, alone = _divide(list(recipes), costs)
+    cells = {cell for each in by_atoms for cell in each.cells}
+    cost = costs.atoms + costs.partial * len(partials(list(cells))) if by_atoms else 0.0
+    keys = {cell.argument for cell in cells if cell.kind is CellKind.DISTINCT}
+    return cost + costs.masks * len(keys) + (_best_without(alone, costs) if alone else 0.0)
+
+
 def _best_without(recipes: Sequence[Recipe], costs: Costs) -> float:
     return min(sum(_single_cost(each, costs) for each in recipes), _conditional_cost(recipes, costs))
 
 
 def _single_cost(each: Recipe, costs: Costs) -> float:
-    distinct = sum(cell.kind is CellKind.DISTINCT for cell in each.cells)
-    return costs.single + costs.single_distinct * distinct
+    return costs.single + sum(
+        costs.single_distinct if cell.where else costs.whole_distinct
+        for cell in each.cells
+        if cell.kind is CellKind.DISTINCT
+    )
 
 
 def _conditional_cost(recipes: Sequence[Recipe], costs: Costs) -> float:
     cells = {cell for each in recipes for cell in each.cells}
-    distinct = sum(cell.kind is CellKind.DISTINCT for cell in cells)
-    clauses = costs.clause * (len(cells) - distinct) + costs.clause_distinct * distinct
+    distinct = [cell for cell in cells if cell.kind is CellKind.DISTINCT]
+    clauses = costs.clause * (len(cells) - len(distinct))
+    clauses += sum(costs.clause_distinct if cell.where else costs.whole_distinct for cell in distinct)
     return costs.scan * ceil(len(recipes) / CHUNK) + clauses
 
 
