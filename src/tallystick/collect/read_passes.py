@@ -31,7 +31,7 @@ MOST_ROWS = 20_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """Every bucket × entity × dimension value of an answer, numbered; `keys` say which, sorted."""
+    """Every bucket × entity × dimension value of an answer, numbered; `keys` say which, sorted where `places` asks."""
 
     bucket: Labels
     entity: Labels | None
@@ -68,18 +68,12 @@ def run_pass(
 
 
 def _conditional(table: pa.Table, work: ConditionalPass) -> tuple[dict[Wanted, SeriesColumns], list[Wanted]]:
-    groups = _groups(table, work.recipes[0])
+    # Every row is a group: there is nothing to sort, which for millions of them would take longest.
+    every = np.arange(table.num_rows)
+    groups = Groups(*_head(table, work.recipes[0]), every, every)
     width = table.num_columns - len(work.cells)
     cells = {cell: numbers(table.column(width + index), f"c{index}") for index, cell in enumerate(work.cells)}
-    order = _in_order(groups)
-    return series_of(work.recipes, groups, {cell: column.take(order) for cell, column in cells.items()})
-
-
-def _in_order(groups: Groups) -> Array:
-    """Return the row of each group, where every group is one row."""
-    order = np.empty(len(groups), np.int64)
-    order[groups.row] = np.arange(len(groups.row))
-    return order
+    return series_of(work.recipes, groups, cells)
 
 
 def _atoms(engine: Engine, work: AtomsPass, limits: Limits) -> tuple[dict[Wanted, SeriesColumns], list[Wanted]]:
@@ -122,10 +116,7 @@ def is_word(name: str, table: pa.Table) -> bool:
 
 def _groups(table: pa.Table, like: Recipe) -> Groups:
     """Number the groups of an answer by its head."""
-    bucket = moments(table.column(0), like.read.calendar)
-    names = like.read.names
-    entity = texts(table.column(1)) if like.read.key is not None else None
-    dimension = texts(table.column(len(names))) if like.read.model.by else None
+    bucket, entity, dimension = _head(table, like)
     if entity is None and dimension is None:
         every = np.arange(len(bucket.names))
         return Groups(Labels(bucket.names, every), None, None, every, bucket.codes)
@@ -141,6 +132,14 @@ def _groups(table: pa.Table, like: Recipe) -> Groups:
         keys,
         row,
     )
+
+
+def _head(table: pa.Table, like: Recipe) -> tuple[Labels, Labels | None, Labels | None]:
+    """Return bucket, entity and dimension of every row."""
+    bucket = moments(table.column(0), like.read.calendar)
+    entity = texts(table.column(1)) if like.read.key is not None else None
+    dimension = texts(table.column(len(like.read.names))) if like.read.model.by else None
+    return bucket, entity, dimension
 
 
 def places(mine: Groups, groups: Groups) -> Array:

@@ -7,7 +7,7 @@ small queries beat one large one for long; where every query reads all rows as r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 
@@ -16,19 +16,32 @@ class Costs:
     """Costs of one query for one series, of one with many conditional aggregates, of atoms, and of masks.
 
     `*_distinct` are added per distinct count, `whole_distinct` where no filter keeps rows out; `clause` per conditional
-    aggregate, `partial` per column of atoms. `crossed` is a grouping by small dimensions of rows with one filter.
+    aggregate, `plain` per one that has no condition of its own, `partial` per column of atoms. `crossed` is a grouping
+    by small dimensions of rows with one filter, `wide` what grouping by a large one adds.
     """
 
     single: float
     single_distinct: float
     whole_distinct: float
     scan: float
+    plain: float
     clause: float
     clause_distinct: float
     atoms: float
     crossed: float
     partial: float
     masks: float
+    wide: float
+
+    def wider(self) -> Costs:
+        """Return the costs where rows are grouped by a dimension of many values: every grouping pays for its table."""
+        return replace(
+            self,
+            single=self.single + self.wide,
+            scan=self.scan + self.wide,
+            atoms=self.atoms + 2 * self.wide,
+            masks=self.masks + 2 * self.wide,
+        )
 
 
 _DUCKDB = Costs(
@@ -42,6 +55,8 @@ _DUCKDB = Costs(
     crossed=0.22,
     partial=0.06,
     masks=2.9,
+    wide=0.8,
+    plain=0.03,
 )
 _POSTGRES = Costs(
     single=2.1,
@@ -54,6 +69,8 @@ _POSTGRES = Costs(
     crossed=3.0,
     partial=2.8,
     masks=18.0,
+    wide=6.0,
+    plain=0.3,
 )
 _CLICKHOUSE = Costs(
     single=0.3,
@@ -66,6 +83,8 @@ _CLICKHOUSE = Costs(
     crossed=0.6,
     partial=0.3,
     masks=4.0,
+    wide=1.5,
+    plain=0.04,
 )
 _COSTS: Mapping[str, Costs] = MappingProxyType({"duckdb": _DUCKDB, "postgres": _POSTGRES, "clickhouse": _CLICKHOUSE})
 

@@ -16,6 +16,7 @@ from tallystick.compiler.passes.costs import Costs, costs_of
 from tallystick.compiler.passes.lattice import (
     MOST_BITS,
     MOST_LATTICE_ROWS,
+    SMALL,
     LatticePass,
     Probe,
     bits,
@@ -198,14 +199,15 @@ def _plan_family(heads: Heads, target: Target, plan: Plan, measure: Measure) -> 
     # Breakdowns first: totals may follow from what is read for one of them.
     for by, recipes in sorted(heads.items(), key=lambda item: (item[0] is None, item[0] or "")):
         rest = recipes if by is not None or sizes else _ride(recipes, target, plan)
-        singles += _plan_group(rest, target, plan) if rest else []
+        is_wide = by is not None and sizes.get(by, 0) > SMALL
+        singles += _plan_group(rest, target, plan, is_wide=is_wide) if rest else []
     return singles
 
 
 def _sizes(heads: Heads, target: Target, measure: Measure) -> Sizes:
-    """Return how many values the dimensions have that might be read together with others."""
+    """Return how many values the dimensions have, where that makes a difference."""
     reads = {by: recipes[0] for by, recipes in heads.items() if by is not None and recipes[0].read.key is None}
-    if not reads or len(heads) < 2:
+    if not reads or sum(map(len, heads.values())) < 2:
         return {}
     return measure(probe(reads, target.project, target.span))
 
@@ -275,9 +277,13 @@ def _plan_singles(wanted: Sequence[Wanted], target: Target, plan: Plan) -> None:
     plan.passes += [SinglePass(tuple(members), text) for text, members in by_text.items()]
 
 
-def _plan_group(recipes: list[Recipe], target: Target, plan: Plan) -> list[Wanted]:
-    """Add the passes of series with the same rows and head; return those that are better read singly."""
+def _plan_group(recipes: list[Recipe], target: Target, plan: Plan, *, is_wide: bool = False) -> list[Wanted]:
+    """Add the passes of series with the same rows and head; return those that are better read singly.
+
+    It is wide where a dimension has so many values that grouping costs more than reading.
+    """
     costs = costs_of(target.dialect)
+    costs = costs.wider() if is_wide else costs
     by_atoms, alone = _divide(recipes, costs)
     if by_atoms:
         batches, misfits = _batches(by_atoms, target)
@@ -360,7 +366,10 @@ def _single_cost(each: Recipe, costs: Costs) -> float:
 def _conditional_cost(recipes: Sequence[Recipe], costs: Costs) -> float:
     cells = {cell for each in recipes for cell in each.cells}
     distinct = [cell for cell in cells if cell.kind is CellKind.DISTINCT]
-    clauses = costs.clause * (len(cells) - len(distinct))
+    common = frozenset.intersection(*(each.n.where for each in recipes)) if recipes else frozenset()
+    clauses = sum(
+        costs.clause if cell.where - common else costs.plain for cell in cells if cell.kind is not CellKind.DISTINCT
+    )
     clauses += sum(costs.clause_distinct if cell.where else costs.whole_distinct for cell in distinct)
     return costs.scan * ceil(len(recipes) / CHUNK) + clauses
 
