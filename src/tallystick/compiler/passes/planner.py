@@ -45,8 +45,6 @@ from tallystick.errors import TallystickError
 from tallystick.sql.calendar import Calendar
 from tallystick.sql.grain import Grain
 
-# Beyond about this many conditional aggregates one query is slower than several (spec performance §4).
-CHUNK = 25
 MOST_ATOMS = 4096
 MOST_ATOM_ROWS = 4_000_000
 _UNBOUNDED_BUCKETS = 20_000
@@ -371,13 +369,14 @@ def _conditional_cost(recipes: Sequence[Recipe], costs: Costs) -> float:
         costs.clause if cell.where - common else costs.plain for cell in cells if cell.kind is not CellKind.DISTINCT
     )
     clauses += sum(costs.clause_distinct if cell.where else costs.whole_distinct for cell in distinct)
-    return costs.scan * ceil(len(recipes) / CHUNK) + clauses
+    return costs.scan * ceil(len(recipes) / costs.chunk) + clauses
 
 
 def _conditional_passes(recipes: Sequence[Recipe], target: Target) -> list[ConditionalPass]:
     found: list[ConditionalPass] = []
-    for start in range(0, len(recipes), CHUNK):
-        chunk = tuple(recipes[start : start + CHUNK])
+    size = costs_of(target.dialect).chunk
+    for start in range(0, len(recipes), size):
+        chunk = tuple(recipes[start : start + size])
         shared = frame(chunk, target.project, target.span)
         cells = tuple(ordered({cell for each in chunk for cell in each.cells}))
         found.append(ConditionalPass(chunk, shared, cells, _text(conditional_scan(shared, cells), target)))
