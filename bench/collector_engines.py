@@ -60,8 +60,7 @@ class Postgres:
 
     def cpu(self) -> float:
         """Return CPU seconds of the backend so far."""
-        fields = Path(f"/proc/{self._backend}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _CLOCK
+        return cpu_of(self._backend)
 
     def close(self) -> None:
         """Close the connection; the server ends with the last process that uses it."""
@@ -123,6 +122,12 @@ MEANS = {
 def is_here(engine: str) -> bool:
     """Tell whether an engine can be started on this machine."""
     return engine not in NEEDS or importlib.util.find_spec(NEEDS[engine]) is not None
+
+
+def cpu_of(process: int) -> float:
+    """Return CPU seconds of a process so far, user and system."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _CLOCK
 
 
 @contextmanager

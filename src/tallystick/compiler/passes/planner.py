@@ -25,7 +25,7 @@ from tallystick.compiler.passes.lattice import (
     probe,
     small,
 )
-from tallystick.compiler.passes.predicates import Atoms, bins
+from tallystick.compiler.passes.predicates import Atoms, bins, operand_of
 from tallystick.compiler.passes.recipe import Cell, CellKind, Recipe, recipe
 from tallystick.compiler.passes.scans import (
     Frame,
@@ -383,20 +383,30 @@ def _conditional_passes(recipes: Sequence[Recipe], target: Target) -> list[Condi
     return found
 
 
-def _batches(recipes: list[Recipe], target: Target) -> tuple[list[tuple[list[Recipe], Atoms]], list[Recipe]]:
-    """Split series until each batch has few enough atoms; return batches, and series that have too many alone."""
+def _batches(
+    recipes: list[Recipe], target: Target, operands: dict[str, str] | None = None
+) -> tuple[list[tuple[list[Recipe], Atoms]], list[Recipe]]:
+    """Split series until each batch has few enough atoms; return batches, and series that have too many alone.
+
+    `operands` remembers what conjuncts are about between the calls.
+    """
+    operands = {} if operands is None else operands
     shared = frame(recipes, target.project, target.span)
     wanted = {key for each in recipes for cell in each.cells for key in shared.own(cell)}
-    atoms = Atoms(tuple(bins({key: shared.trees[key] for key in wanted}, target.dialect)))
+    operands |= {key: operand_of(key, shared.trees[key]) for key in wanted - operands.keys()}
     buckets = _buckets(recipes[0].wanted.grain, target.span)
-    if atoms.size <= MOST_ATOMS and atoms.size * buckets <= max(MOST_ATOM_ROWS, 64 * buckets):
-        return [(recipes, atoms)], []
+    most = min(MOST_ATOMS, max(MOST_ATOM_ROWS // buckets, 64))
+    # Each operand has two bins or more: often that is enough to know.
+    if 2 ** len({operands[key] for key in wanted}) <= most:
+        atoms = Atoms(tuple(bins({key: shared.trees[key] for key in wanted}, target.dialect)))
+        if atoms.size <= most:
+            return [(recipes, atoms)], []
     if len(recipes) == 1:
         return [], recipes
     alike = sorted(recipes, key=lambda each: (sorted(each.n.where), each.wanted.metric))
     half = len(alike) // 2
-    left, lost = _batches(alike[:half], target)
-    right, more = _batches(alike[half:], target)
+    left, lost = _batches(alike[:half], target, operands)
+    right, more = _batches(alike[half:], target, operands)
     return [*left, *right], [*lost, *more]
 
 
