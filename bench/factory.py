@@ -48,8 +48,8 @@ class Factory:
             python = sqlmesh_peer.install()
             if python is None:
                 return
-            sqlmesh_peer.write(self.folder / "sqlmesh", work, metric, LAST)
-            cost = process.run_sqlmesh(python, self.folder / "sqlmesh")
+            sqlmesh_peer.write(self.folder / case, work, metric, LAST)
+            cost = process.run_sqlmesh(python, self.folder / case, LAST)
         else:
             cost = process.run(case, given)
         if not timings.cpu:
