@@ -58,7 +58,7 @@ def main() -> None:
             "scale": lambda: factory.scale(folder, say, sizes=form.sizes, rounds=max(1, rounds // 2)),
             "append": lambda: daily.append(folder, say, rows=form.large, rounds=max(3, rounds)),
             "reads": lambda: daily.reads(folder, say, rows=form.large, rounds=max(5, rounds)),
-            "collector": lambda: collector.collector(folder, say, rows=form.large, rounds=rounds),
+            "collector": lambda: collector.collector(folder, say, collector_sizes(asked)),
             "overhead": lambda: collector_overhead.overhead(folder, say, rounds=max(3, rounds)),
             "compile": lambda: compiling(say, rounds=1 if asked.quick else rounds, peer=not asked.quick),
         }
@@ -71,6 +71,15 @@ def main() -> None:
     for row in results:
         mark = {True: "ok  ", False: "MISS", None: "    "}[row.ok]
         print(f"{mark} {row.name}: {row.value} {row.unit} ({row.goal or 'no goal'})  {row.detail}")
+
+
+def collector_sizes(asked: argparse.Namespace) -> dict[str, collector.Size]:
+    """Return how much the collector reads on each engine; `--rounds` and `--rows` are for all of them."""
+    forms = collector.QUICK if asked.quick else collector.FULL
+    return {
+        engine: replace(form, rows=asked.rows or form.rows, rounds=asked.rounds or form.rounds)
+        for engine, form in forms.items()
+    }
 
 
 def without_goal(row: Result) -> Result:

@@ -1,4 +1,4 @@
-"""What one measured process of the collector's benchmarks does: `python -m bench.collector_cases CASE JSON`.
+"""What one measured process of the collector's benchmarks does: `python -m bench.collector_cases turns JSON`.
 
 Every contender brings the points of the same metrics into memory as columns: bucket, value and the rows behind it.
 """
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,7 @@ CASES: dict[str, Callable[[Engine, list[Asked], str], dict[str, Columns]]] = {
 
 def engine_of(options: dict[str, Any]) -> Any:
     """Open the engine a case is about."""
-    if "engine" in options:
+    if options.get("engine", "duckdb") != "duckdb":
         from bench.collector_engines import ENGINES
 
         return ENGINES[options["engine"]](Path(options["file"]))
@@ -251,20 +252,34 @@ def _warm_up() -> None:
     engine.close()
 
 
-def main(case: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Run one case and return what it cost, with fingerprints of what it read."""
-    metrics = asked(options["metrics"], distinct=options["distinct"])
+def main(options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run tasks one after the other and return what each cost, with fingerprints of what it read."""
     engine = engine_of(options)
     _warm_up()
-    found: dict[str, Columns] = {}
-    server = getattr(engine, "cpu", lambda: 0.0)
-    before, table = server(), getattr(engine, "table", "main.events")
-    cost = measured(lambda: found.update(CASES[case](engine, metrics, table)))
-    cost["cpu"] += server() - before
-    cost["result"] = {name: fingerprint(columns) for name, columns in found.items()}
+    costs = [_task(engine, task) for task in options["tasks"]]
     engine.close()
+    return costs
+
+
+def _task(engine: Any, task: dict[str, Any]) -> dict[str, Any]:
+    case, table = task["case"], getattr(engine, "table", "main.events")
+    found: dict[str, Any] = {}
+    server = getattr(engine, "cpu", lambda: 0.0)
+    if "breakdown" in task:
+        from bench import breakdown_cases
+
+        exprs = breakdown_cases.asked(distinct=task["distinct"])
+        work = partial(breakdown_cases.CASES[case], engine, exprs, table)
+        prints = breakdown_cases.fingerprint
+    else:
+        metrics = asked(task["metrics"], distinct=task["distinct"])
+        work, prints = partial(CASES[case], engine, metrics, table), fingerprint
+    before = server()
+    cost = measured(lambda: found.update(work()))
+    cost["cpu"] += server() - before
+    cost["result"] = {name: prints(columns) for name, columns in found.items()}
     return cost
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], json.loads(sys.argv[2]))))
+    print(json.dumps(main(json.loads(sys.argv[2]))))

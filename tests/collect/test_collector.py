@@ -210,7 +210,8 @@ def test_a_store_that_is_full_keeps_what_was_there(run, stored, monkeypatch, rea
         raise StoreError("the disk below the store is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(watermarks, "advance", full)
+        for name in ("advance", "advance_all"):
+            patch.setattr(watermarks, name, full)
         report = run(later, due_only=True)
     assert len(report.failed) == len(report.windows) and "full" in str(report.failed[0].error)
     assert (stored(), reached()) == (before, watermark)

@@ -3,13 +3,17 @@
 import csv
 import random
 from collections import defaultdict
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from statistics import median
 
 import pyarrow as pa
 import pytest
 
 from tallystick import load
+from tallystick.collect.read import read_series
+from tallystick.compiler.series import Wanted
+from tallystick.compiler.span import Span
+from tallystick.sql.grain import Grain
 
 PROJECT = """
 [project]
@@ -179,6 +183,35 @@ def test_values_are_those_of_plain_python(workspace, metric, grain, entity):
     names = ["bucket"] if entity == "all" else ["bucket", f"{entity}_id"]
     actual = {tuple(row[name] for name in names): (rounded(row["value"]), row["n"]) for row in rows}
     assert actual == expected(metric, grain, entity)
+
+
+SIDES = {
+    "mean": lambda values: values,
+    "capped_mean": lambda values: [min(one, 60.5) for one in values],
+    "big_share": reached,
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_averages_are_read_with_both_their_sides(workspace, metric):
+    wanted = Wanted(metric=metric, grain=Grain.DAY, by="country")
+    span = Span(datetime(2025, 1, 25, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC))
+    (read,) = read_series(workspace._read(), workspace.project, [wanted], span)
+    assert read.error is None and len(read.points) == len(expected(metric, "day", "all", by=True))
+    values = defaultdict(lambda: defaultdict(list))
+    for row in ROWS:
+        if row["status"] == "done" and row["user_id"]:
+            values[row["at"].date(), row["country"] or None][row["user_id"]].append(row["amount"])
+    for point in read.points:
+        users = values[point.bucket.date(), point.dimension_value].values()
+        sums = [sum(there) if (there := [one for one in each if one != ""]) else None for each in users]
+        if metric not in SIDES:
+            assert (point.numerator, point.denominator) == (None, None)
+            continue
+        counted = SIDES[metric](sums if metric == "big_share" else [one for one in sums if one is not None])
+        assert point.denominator == len(counted)
+        assert rounded(point.numerator) == (rounded(sum(counted)) if counted else None)
+        assert rounded(point.value) == (rounded(sum(counted) / len(counted)) if counted else None)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -35,7 +35,7 @@ from tallystick.store.secrecy import is_secret
 
 LARGEST_ANSWER = 256 * 2**20
 """Bytes of one answer; a day of hourly values of a thousand metrics is a thousandth of it."""
-TOGETHER = 20
+TOGETHER = 50
 """Windows that are written by one transaction; each of them is whole in it, with its watermark and run."""
 MARGIN = timedelta(minutes=5)
 """By how much a lease is longer than the longest query."""
@@ -170,7 +170,7 @@ class _Pass:
     def _claim(self, tasks: Sequence[Task], chunk: Stretch, *, is_first: bool) -> list[tuple[Task, Run]]:
         """Claim a window of several series at once; left out are those that others have taken or done meanwhile."""
         name, moment = self.project.settings.name, self.clock()
-        claimed: list[tuple[Task, Run]] = []
+        asked: list[tuple[Task, runs.RunKey]] = []
         with self.store.transaction() as connection:
             take_turn(connection, name)
             found = standings(connection, name, [task.subject for task in tasks], moment, self.now, self.lost)
@@ -187,11 +187,9 @@ class _Pass:
                     continue
                 if task.is_rebuild:
                     identity.begin_rebuild(connection, name, subject.wanted, subject.definition_hash)
-                key = runs.key_of(name, subject.wanted, chunk.start, chunk.end)
-                run = runs.claim(connection, key, self.worker, moment, self.lease, again=True)
-                if run is not None:
-                    claimed.append((task, run))
-        return claimed
+                asked.append((task, runs.key_of(name, subject.wanted, chunk.start, chunk.end)))
+            ours = runs.claim_all(connection, [key for _, key in asked], self.worker, moment, self.lease, again=True)
+        return [(task, ours[key.subject]) for task, key in asked if key.subject in ours]
 
     def _read(self, claimed: Sequence[tuple[Task, Run]], chunk: Stretch) -> list[CollectedWindow]:
         finished: list[CollectedWindow] = []

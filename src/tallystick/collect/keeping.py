@@ -44,7 +44,7 @@ class Keeper:
         try:
             if all(each.error is None for _, _, each in read):
                 with self.store.transaction() as connection:
-                    return [self._write(connection, task, chunk, run, each) for task, run, each in read]
+                    return self._write_all(connection, chunk, read)
         except Exception as error:  # noqa: BLE001 - told by the window it belongs to, below
             _log.debug("writing together failed", exc_info=error)
         return [self.keep(task, chunk, run, each) for task, run, each in read]
@@ -59,24 +59,58 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - one series' failure never ends the others
             return self.fail(task, chunk, run, error, read)
 
-    def _write(self, connection: Connection, task: Task, chunk: Stretch, run: Run, read: SeriesRead) -> CollectedWindow:
-        wanted, ruler = task.subject.wanted, task.subject.ruler
-        hashed, rebuilding = task.subject.definition_hash, task.is_rebuild
-        # A whole query may give more days than it was asked for.
-        points = [point for point in read.points if chunk.start <= point.bucket < chunk.end]
+    def _write_all(
+        self, connection: Connection, chunk: Stretch, read: Sequence[tuple[Task, Run, SeriesRead]]
+    ) -> list[CollectedWindow]:
+        """Write windows by few statements; a generation that is being built has its own way."""
+        live = [each for each in read if not each[0].is_rebuild]
+        kept = {
+            task.subject.name: self._write(connection, task, chunk, run, each)
+            for task, run, each in read
+            if task.is_rebuild
+        }
+        if live:
+            windows = [self._window(task, chunk, each) for task, _, each in live]
+            done = series.replace_windows(
+                connection, self.project, chunk.start, chunk.end, windows, collected_at=self.now
+            )
+            watermarks.advance_all(connection, [number for number, _ in done], chunk.end)
+            outcomes = [
+                (run, runs.Success(rows=written.rows, seconds=each.seconds, sql_hash=sql_hash(each.sql)))
+                for (_, run, each), (_, written) in zip(live, done, strict=True)
+            ]
+            runs.succeed_all(connection, outcomes, now=self.clock(), window=(chunk.start, chunk.end))
+            for (task, _, each), window, (_, written) in zip(live, windows, done, strict=True):
+                kept[task.subject.name] = _collected(task, chunk, window, written, each.seconds)
+        return [kept[task.subject.name] for task, _, _ in read]
+
+    def _window(self, task: Task, chunk: Stretch, read: SeriesRead) -> series.Window:
+        """Return what a series shall hold; a whole query may give more days than it was asked for."""
+        ruler = task.subject.ruler
 
         def state_of(bucket: datetime) -> PointState:
             return due.state(bucket, self.now, ruler)
 
+        return series.Window(
+            wanted=task.subject.wanted,
+            points=[point for point in read.points if chunk.start <= point.bucket < chunk.end],
+            definition_hash=task.subject.definition_hash,
+            state_of=state_of,
+        )
+
+    def _write(self, connection: Connection, task: Task, chunk: Stretch, run: Run, read: SeriesRead) -> CollectedWindow:
+        wanted = task.subject.wanted
+        hashed, rebuilding = task.subject.definition_hash, task.is_rebuild
+        window = self._window(task, chunk, read)
         written = series.replace_window(
             connection,
             self.project,
             wanted,
             chunk.start,
             chunk.end,
-            points,
+            window.points,
             definition_hash=hashed,
-            state_of=state_of,
+            state_of=window.state_of,
             collected_at=self.now,
             rebuilding=rebuilding,
         )
@@ -93,16 +127,7 @@ class Keeper:
             sql_hash=sql_hash(read.sql),
             window=(chunk.start, chunk.end),
         )
-        return CollectedWindow(
-            wanted=wanted,
-            reason=task.reason,
-            start=chunk.start,
-            end=chunk.end,
-            points=written.rows,
-            restated=written.restated,
-            state=state_of(points[-1].bucket) if points else None,
-            seconds=read.seconds,
-        )
+        return _collected(task, chunk, window, written, read.seconds)
 
     def fail(
         self, task: Task, chunk: Stretch, run: Run, error: Exception, read: SeriesRead | None = None
@@ -139,6 +164,21 @@ class Keeper:
         """Return what is told of an error: our own in full, of any other only its kind; never a secret (tripl §7.3)."""
         text = str(error) if isinstance(error, TallystickError) else f"internal error ({type(error).__name__})"
         return without_secrets(text, self.secrets)
+
+
+def _collected(
+    task: Task, chunk: Stretch, window: series.Window, written: series.Written, seconds: float
+) -> CollectedWindow:
+    return CollectedWindow(
+        wanted=task.subject.wanted,
+        reason=task.reason,
+        start=chunk.start,
+        end=chunk.end,
+        points=written.rows,
+        restated=written.restated,
+        state=window.state_of(window.points[-1].bucket) if window.points else None,
+        seconds=seconds,
+    )
 
 
 @lru_cache(maxsize=64)

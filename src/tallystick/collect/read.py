@@ -15,10 +15,12 @@ from types import MappingProxyType
 from tallystick.collect.read_answer import columns_of
 from tallystick.collect.read_columns import SeriesColumns
 from tallystick.collect.read_derived import derived_columns
+from tallystick.collect.read_lattice import run_lattice, sizes_of
 from tallystick.collect.read_passes import run_pass
 from tallystick.compiler.lower import source_names
 from tallystick.compiler.passes.combine import InexactError
 from tallystick.compiler.passes.derived import Derivation, derivation
+from tallystick.compiler.passes.lattice import LatticePass
 from tallystick.compiler.passes.planner import Pass, SinglePass, Target, plan_series
 from tallystick.compiler.passes.single import single_text
 from tallystick.compiler.series import Point, Wanted
@@ -98,6 +100,7 @@ def read_one(engine: Engine, project: Project, wanted: Wanted, span: Span, limit
 def explain(project: Project, wanted: Sequence[Wanted], span: Span, dialect: str) -> tuple[str, ...]:
     """Return the SQL that `read_series` sends for series, without a connection (tripl §7.7).
 
+    Nobody can tell without one which dimensions are small, so that each has queries of its own here.
     Raise the error of the first series that cannot be compiled.
     """
     leaves: list[Wanted] = []
@@ -144,7 +147,8 @@ class _Reading:
             self._derive(each, made)
 
     def _read_there(self, engine: Engine, wanted: list[Wanted]) -> None:
-        plan = plan_series(wanted, Target(self.project, self.span, engine.dialect))
+        target = Target(self.project, self.span, engine.dialect)
+        plan = plan_series(wanted, target, lambda asked: sizes_of(engine, asked, self.limits))
         for each, error in plan.errors.items():
             self._fail([each], error)
         for work in plan.passes:
@@ -153,14 +157,19 @@ class _Reading:
     def _run(self, engine: Engine, work: Pass) -> None:
         began = perf_counter()
         try:
-            columns, missing = run_pass(engine, work, self.project, self.limits)
+            if isinstance(work, LatticePass):
+                answer = run_lattice(engine, work, self.limits)
+            else:
+                answer = run_pass(engine, work, self.project, self.limits)
         except TallystickError as error:
             self._again(engine, work, error, perf_counter() - began)
             return
         seconds = (perf_counter() - began) / len(work.wanted)
-        for each, series in columns.items():
-            self.found[each] = self._bounded(SeriesRead(wanted=each, columns=series, sql=work.queries, seconds=seconds))
-        for each in missing:
+        for each, series in answer.columns.items():
+            self.found[each] = self._bounded(
+                SeriesRead(wanted=each, columns=series, sql=answer.queries, seconds=seconds)
+            )
+        for each in answer.missing:
             self.found[each] = read_one(engine, self.project, each, self.span, self.limits)
 
     def _again(self, engine: Engine, work: Pass, error: TallystickError, seconds: float) -> None:

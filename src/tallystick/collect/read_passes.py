@@ -13,7 +13,7 @@ from tallystick.collect.read_columns import Labels, SeriesColumns, moments, numb
 from tallystick.compiler.passes.assemble import AtomRows, count_masks, merge_atoms, regroup
 from tallystick.compiler.passes.combine import InexactError, combine
 from tallystick.compiler.passes.numbers import Array, Numbers
-from tallystick.compiler.passes.planner import AtomsPass, ConditionalPass, MaskQuery, Pass, SinglePass
+from tallystick.compiler.passes.planner import AtomsPass, ConditionalPass, MaskQuery, SinglePass
 from tallystick.compiler.passes.recipe import Cell, CellKind, Recipe
 from tallystick.compiler.passes.scans import ATOM, KEYS, ROWS
 from tallystick.compiler.series import Wanted
@@ -31,7 +31,7 @@ MOST_ROWS = 20_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """Every bucket × entity × dimension value of an answer, numbered; `keys` say which, sorted."""
+    """Every bucket × entity × dimension value of an answer, numbered; `keys` say which, sorted where `places` asks."""
 
     bucket: Labels
     entity: Labels | None
@@ -43,32 +43,37 @@ class Groups:
         return len(self.bucket.codes)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """The columns of series, the series that need their own query after all, and the statements that were run."""
+
+    columns: dict[Wanted, SeriesColumns]
+    missing: list[Wanted]
+    queries: tuple[str, ...]
+
+
 def run_pass(
-    engine: Engine, work: Pass, project: Project, limits: Limits
-) -> tuple[dict[Wanted, SeriesColumns], list[Wanted]]:
-    """Run a pass; return the columns of its series, and series that need their own query after all."""
+    engine: Engine, work: SinglePass | ConditionalPass | AtomsPass, project: Project, limits: Limits
+) -> Answer:
+    """Run a pass over one kind of groups."""
     if isinstance(work, SinglePass):
         table = engine.run(work.sql, limits)
-        return {each: columns_of(table, project, each) for each in work.wanted}, []
+        return Answer({each: columns_of(table, project, each) for each in work.wanted}, [], work.queries)
     shared = Limits(seconds=limits.seconds, rows=MOST_ROWS, bytes=limits.bytes)
     if isinstance(work, ConditionalPass):
-        return _conditional(engine.run(work.sql, shared), work)
-    return _atoms(engine, work, shared)
+        found, missing = _conditional(engine.run(work.sql, shared), work)
+    else:
+        found, missing = _atoms(engine, work, shared)
+    return Answer(found, missing, work.queries)
 
 
 def _conditional(table: pa.Table, work: ConditionalPass) -> tuple[dict[Wanted, SeriesColumns], list[Wanted]]:
-    groups = _groups(table, work.recipes[0])
+    # Every row is a group: there is nothing to sort, which for millions of them would take longest.
+    every = np.arange(table.num_rows)
+    groups = Groups(*_head(table, work.recipes[0]), every, every)
     width = table.num_columns - len(work.cells)
     cells = {cell: numbers(table.column(width + index), f"c{index}") for index, cell in enumerate(work.cells)}
-    order = _in_order(groups)
-    return _series(work.recipes, groups, {cell: column.take(order) for cell, column in cells.items()})
-
-
-def _in_order(groups: Groups) -> Array:
-    """Return the row of each group, where every group is one row."""
-    order = np.empty(len(groups), np.int64)
-    order[groups.row] = np.arange(len(groups.row))
-    return order
+    return series_of(work.recipes, groups, cells)
 
 
 def _atoms(engine: Engine, work: AtomsPass, limits: Limits) -> tuple[dict[Wanted, SeriesColumns], list[Wanted]]:
@@ -90,30 +95,28 @@ def _atoms(engine: Engine, work: AtomsPass, limits: Limits) -> tuple[dict[Wanted
     cells = merge_atoms(rows, work.atoms, [(cell, work.frame.own(cell)) for cell in wanted])
     for mask in work.masks:
         cells |= _masks(engine.run(mask.sql, limits), mask, work.recipes[0], groups)
-    return _series(work.recipes, groups, cells)
+    return series_of(work.recipes, groups, cells)
 
 
 def _masks(table: pa.Table, mask: MaskQuery, like: Recipe, groups: Groups) -> dict[Cell, Numbers]:
     """Return the distinct counts of one key in the groups of the pass."""
     mine = _groups(table, like)
-    place = _places(mine, groups)[mine.row]
+    place = places(mine, groups)[mine.row]
     known = place >= 0
-    words = [whole(table.column(name), name)[known] for name in table.column_names if _is_word(name, table)]
+    words = [whole(table.column(name), name)[known] for name in table.column_names if is_word(name, table)]
     keys = whole(table.column(table.num_columns - 1), KEYS)[known]
     counts = count_masks(place[known], words, keys, len(mask.cells), len(groups))
     return dict(zip(mask.cells, counts, strict=True))
 
 
-def _is_word(name: str, table: pa.Table) -> bool:
+def is_word(name: str, table: pa.Table) -> bool:
+    """Tell whether a column of an answer holds bits of masks; the last column never does."""
     return name[0] == "w" and name[1:].isdigit() and table.column_names.index(name) < table.num_columns - 1
 
 
 def _groups(table: pa.Table, like: Recipe) -> Groups:
     """Number the groups of an answer by its head."""
-    bucket = moments(table.column(0), like.read.calendar)
-    names = like.read.names
-    entity = texts(table.column(1)) if like.read.key is not None else None
-    dimension = texts(table.column(len(names))) if like.read.model.by else None
+    bucket, entity, dimension = _head(table, like)
     if entity is None and dimension is None:
         every = np.arange(len(bucket.names))
         return Groups(Labels(bucket.names, every), None, None, every, bucket.codes)
@@ -131,7 +134,15 @@ def _groups(table: pa.Table, like: Recipe) -> Groups:
     )
 
 
-def _places(mine: Groups, groups: Groups) -> Array:
+def _head(table: pa.Table, like: Recipe) -> tuple[Labels, Labels | None, Labels | None]:
+    """Return bucket, entity and dimension of every row."""
+    bucket = moments(table.column(0), like.read.calendar)
+    entity = texts(table.column(1)) if like.read.key is not None else None
+    dimension = texts(table.column(len(like.read.names))) if like.read.model.by else None
+    return bucket, entity, dimension
+
+
+def places(mine: Groups, groups: Groups) -> Array:
     """Return where the groups of one answer are among those of another, -1 for those that are not."""
     columns = [(mine.bucket, groups.bucket)]
     columns += [
@@ -152,7 +163,7 @@ def _places(mine: Groups, groups: Groups) -> Array:
     return np.where(known, found, -1)
 
 
-def _series(
+def series_of(
     recipes: tuple[Recipe, ...], groups: Groups, cells: Mapping[Cell, Numbers]
 ) -> tuple[dict[Wanted, SeriesColumns], list[Wanted]]:
     """Return the columns of every series whose cells are all there, and the series that miss one."""

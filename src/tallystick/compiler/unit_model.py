@@ -11,6 +11,8 @@ from sqlglot import exp
 from tallystick.compiler.aggregate_model import (
     BUCKET,
     DAY,
+    DENOMINATOR,
+    NUMERATOR,
     VALUE,
     Input,
     N,
@@ -31,14 +33,17 @@ UNIT, UNIT_VALUE, LOWEST, HIGHEST = "unit_id", "unit_value", "lowest", "highest"
 
 
 def unit_model(source: Input, per_unit: PerUnit, project: Project, span: Span) -> exp.Select:
-    """Return the query of one model per unit over a span: bucket, entity key, dimensions, value, n."""
+    """Return the query of one model per unit over a span: bucket, entity key, dimensions, value and its parts, n.
+
+    An average keeps both its sides, as every quotient does (DESIGN §2).
+    """
     units = _units(source, per_unit, project, span.on(source.calendar))
     names = [BUCKET, *source.names]
     columns = [exp.column(name, UNITS) for name in names]
     value = _value(per_unit)
     outer = exp.select(
         *(column.as_(name, copy=False) for column, name in zip(columns, names, strict=True)),
-        _statistic(per_unit.across, value, source.dialect).as_(VALUE, copy=False),
+        *_statistic(per_unit.across, value, source.dialect),
         sum_of_counts(N, UNITS).as_(N, copy=False),
         copy=False,
     ).with_(UNITS, as_=units, copy=False)
@@ -103,15 +108,17 @@ def _number(value: float) -> exp.Expr:
     return exp.Literal.number(int(value) if value.is_integer() else value)
 
 
-def _statistic(across: Across, value: exp.Expr, dialect: str) -> exp.Expr:
+def _statistic(across: Across, value: exp.Expr, dialect: str) -> list[exp.Expr]:
+    """Return the value of a model, and numerator and denominator where it is a quotient."""
     if across is Across.MEDIAN:
-        return portable.quantile(value, 0.5, dialect=dialect)
+        return [portable.quantile(value, 0.5, dialect=dialect).as_(VALUE, copy=False)]
     if across is Across.AVG:
-        total = exp.Sum(this=value)
-        return guard_division(exp.Div(this=total, expression=exp.Count(this=value.copy())))
+        total, count = exp.Sum(this=value), exp.Count(this=value.copy())
+        average = guard_division(exp.Div(this=total.copy(), expression=count.copy()))
+        named = ((average, VALUE), (total, NUMERATOR), (count, DENOMINATOR))
+        return [tree.as_(name, copy=False) for tree, name in named]
     kinds = {Across.SUM: exp.Sum, Across.MIN: exp.Min, Across.MAX: exp.Max}
-    found: exp.Expr = kinds[across](this=value)
-    return found
+    return [kinds[across](this=value).as_(VALUE, copy=False)]
 
 
 def _with_bounds(query: exp.Select, source: Input, shares: tuple[float, float], names: list[str]) -> exp.Select:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.compiler.series import Wanted
@@ -98,6 +99,31 @@ def own(connection: Connection, project: str, wanted: Wanted, definition_hash: s
     return Held(*found)
 
 
+def own_all(connection: Connection, project: str, wanted: Sequence[tuple[Wanted, str]]) -> list[Held]:
+    """Return live series and hold them until the transaction ends, in their order; those not there are created.
+
+    Each comes with the hash it is created with. They are held in the order of their ids, so that two writers of some
+    of the same series never wait for each other.
+    """
+    keys = [key_of(project, each) for each, _ in wanted]
+    found = _held(connection, project, keys)
+    missing = [place for place, key in enumerate(keys) if _tuple(key) not in found]
+    if missing:
+        rows = [keys[at] | {"generation": 1, "is_live": True, "definition_hash": wanted[at][1]} for at in missing]
+        connection.execute(_CREATE[connection.dialect.name].on_conflict_do_nothing(), rows)
+        found = _held(connection, project, keys)
+    return [found[_tuple(key)] for key in keys]
+
+
+def _tuple(key: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(key[name] for name in _NAMES[1:])
+
+
+def _held(connection: Connection, project: str, keys: Sequence[Mapping[str, str]]) -> dict[tuple[str, ...], Held]:
+    rows = connection.execute(_HELD_TOGETHER, {"its_project": project, "keys": [_tuple(key) for key in keys]})
+    return {tuple(row[3:]): Held(*row[:3]) for row in rows}
+
+
 def _create(
     connection: Connection, project: str, wanted: Wanted, definition_hash: str, *, generation: int, is_live: bool
 ) -> None:
@@ -171,3 +197,13 @@ def _of(*, rebuilding: bool, held: bool) -> Any:
 
 _FIND_OF = {flag: _of(rebuilding=flag, held=False) for flag in (False, True)}
 _HELD_OF = {flag: _of(rebuilding=flag, held=True) for flag in (False, True)}
+_HELD_TOGETHER = (
+    select(series.c.id, series.c.definition_hash, series.c.watermark, *(series.c[name] for name in _NAMES[1:]))
+    .where(
+        series.c.project == bindparam("its_project"),
+        series.c.is_live,
+        tuple_(*(series.c[name] for name in _NAMES[1:])).in_(bindparam("keys", expanding=True)),
+    )
+    .order_by(series.c.id)
+    .with_for_update()
+)

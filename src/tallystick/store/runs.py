@@ -6,11 +6,12 @@ that dies stops renewing its lease, and the next one counts the attempt as lost 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, Update, and_, bindparam, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.compiler.series import Wanted
@@ -23,11 +24,28 @@ from tallystick.store.tables import runs
 
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert(runs), "sqlite": sqlite.insert(runs)}
 _NAMES = ("project", "subject", "window_start", "window_end")
+# Arrays in one statement: a server takes long to parse a list of some hundred rows.
+_DIFFERENT = {"subject": "text", "metric": "text", "attempt": "int"}
+_SHARED = ("project", "window_start", "window_end", "status", "worker", "lease_until", "started_at")
+_INSERT_ARRAYS = text(
+    f"INSERT INTO runs ({', '.join((*_DIFFERENT, *_SHARED))}) "
+    f"SELECT new.*, {', '.join(f':{name}' for name in _SHARED)} "
+    f"FROM unnest({', '.join(f'CAST(:{name} AS {kind}[])' for name, kind in _DIFFERENT.items())}) AS new "
+    "ON CONFLICT DO NOTHING RETURNING id, subject"
+)
 _LAST = (
     select(runs.c.id, runs.c.attempt, runs.c.status, runs.c.lease_until)
     .where(*(runs.c[name] == bindparam(f"its_{name}", type_=runs.c[name].type) for name in _NAMES))
     .order_by(runs.c.attempt.desc())
     .limit(1)
+)
+_LAST_OF = (
+    select(runs.c.subject, runs.c.id, runs.c.attempt, runs.c.status, runs.c.lease_until)
+    .where(
+        *(runs.c[n] == bindparam(f"its_{n}", type_=runs.c[n].type) for n in ("project", "window_start", "window_end")),
+        runs.c.subject.in_(bindparam("subjects", expanding=True)),
+    )
+    .order_by(runs.c.attempt)
 )
 _OURS = and_(
     runs.c.id == bindparam("its_id"), runs.c.worker == bindparam("its_worker"), runs.c.status == RunStatus.RUNNING
@@ -94,15 +112,61 @@ def claim(
     """
     now = in_utc(now)
     last = connection.execute(_LAST, _named(key)).first()
-    if last is not None:
-        if last.status == RunStatus.RUNNING and last.lease_until > now:
-            return None
-        if last.status == RunStatus.SUCCESS and not again:
-            return None
-        if last.status == RunStatus.RUNNING and not _lose(connection, last.id, now):
-            return None
+    if not _is_free(connection, last, now, again=again):
+        return None
     attempt = 1 if last is None else last.attempt + 1
-    row: dict[str, Any] = {
+    statement = _INSERT[connection.dialect.name].on_conflict_do_nothing().returning(runs.c.id)
+    found = connection.execute(statement, _row(key, attempt, worker, now, lease)).scalar()
+    return None if found is None else _claimed(found, key, attempt, worker, now, lease)
+
+
+def claim_all(
+    connection: Connection, keys: Sequence[RunKey], worker: str, now: datetime, lease: timedelta, *, again: bool = False
+) -> dict[str, Run]:
+    """Claim runs of several subjects over one window by few statements, as `claim` does one; return ours by subject."""
+    if not keys:
+        return {}
+    now, first = in_utc(now), keys[0]
+    asked = {**_named(first), "subjects": [key.subject for key in keys]}
+    del asked["its_subject"]
+    last = {row.subject: row for row in connection.execute(_LAST_OF, asked)}
+    attempts = {
+        key: 1 if key.subject not in last else last[key.subject].attempt + 1
+        for key in keys
+        if _is_free(connection, last.get(key.subject), now, again=again)
+    }
+    if not attempts:
+        return {}
+    ids = _insert_all(connection, [_row(key, attempt, worker, now, lease) for key, attempt in attempts.items()])
+    return {
+        key.subject: _claimed(ids[key.subject], key, attempt, worker, now, lease)
+        for key, attempt in attempts.items()
+        if key.subject in ids
+    }
+
+
+def _insert_all(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Insert attempts that nobody else has made, which differ in subject, metric and attempt; return ids by subject."""
+    if connection.dialect.name == "postgresql":
+        each = {name: [row[name] for row in rows] for name in _DIFFERENT}
+        found = connection.execute(_INSERT_ARRAYS, rows[0] | each)
+    else:
+        statement = _INSERT["sqlite"].on_conflict_do_nothing().returning(runs.c.id, runs.c.subject)
+        found = connection.execute(statement, rows)
+    return {row.subject: row.id for row in found}
+
+
+def _is_free(connection: Connection, last: Any, now: datetime, *, again: bool) -> bool:
+    """Tell whether another attempt may begin after the last one."""
+    if last is None or last.status in _FAILED:
+        return True
+    if last.status == RunStatus.SUCCESS:
+        return again
+    return last.lease_until <= now and _lose(connection, last.id, now)
+
+
+def _row(key: RunKey, attempt: int, worker: str, now: datetime, lease: timedelta) -> dict[str, Any]:
+    return {
         "project": key.project,
         "subject": key.subject,
         "metric": key.metric,
@@ -114,12 +178,11 @@ def claim(
         "lease_until": now + lease,
         "started_at": now,
     }
-    statement = _INSERT[connection.dialect.name].on_conflict_do_nothing().returning(runs.c.id)
-    found = connection.execute(statement, row).scalar()
-    if found is None:
-        return None
+
+
+def _claimed(number: int, key: RunKey, attempt: int, worker: str, now: datetime, lease: timedelta) -> Run:
     return Run(
-        id=found,
+        id=number,
         key=key,
         attempt=attempt,
         status=RunStatus.RUNNING,
@@ -174,6 +237,48 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
         error=text,
         window=window,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """What a run brought: rows, the seconds it took, and a hash of its statements."""
+
+    rows: int
+    seconds: float
+    sql_hash: str | None
+
+
+def succeed_all(
+    connection: Connection,
+    done: Sequence[tuple[Run, Success]],
+    *,
+    now: datetime,
+    window: tuple[datetime, datetime],
+) -> None:
+    """Write that runs over a window succeeded, in the transaction of their values, as `finish` does for one.
+
+    Raise ConflictError, which ends the transaction, where any of them is no longer ours.
+    """
+    changes = [
+        {
+            "its_id": run.id,
+            "its_worker": run.worker,
+            "status": RunStatus.SUCCESS.value,
+            "finished_at": in_utc(now),
+            "rows": what.rows,
+            "seconds": what.seconds,
+            "sql_hash": what.sql_hash,
+            "error": None,
+            "covered_start": window[0],
+            "covered_end": window[1],
+        }
+        for run, what in done
+    ]
+    if connection.execute(_FINISH, changes).rowcount != len(done):
+        raise ConflictError(
+            f"one of {len(done)} runs is no longer held by '{done[0][0].worker}'",
+            hint="its lease ended and another worker took over; use a longer lease",
+        )
 
 
 def reclaim_stale(connection: Connection, project: str, now: datetime) -> tuple[Run, ...]:

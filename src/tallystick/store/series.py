@@ -36,8 +36,19 @@ _READ_LATEST = (
     .where(_IN_SERIES, table.c.bucket == select(func.max(table.c.bucket)).where(_IN_SERIES).scalar_subquery())
     .order_by(*_ORDER)
 )
-_DELETE = delete(table).where(_IN_WINDOW)
+_IN_WINDOWS = and_(
+    table.c.series_id.in_(bindparam("several", expanding=True)),
+    table.c.bucket >= bindparam("start"),
+    table.c.bucket < bindparam("end"),
+)
+_READ_WINDOWS = select(table.c.series_id, *(table.c[name] for name in _COLUMNS)).where(_IN_WINDOWS)
+_DELETE_WINDOWS = delete(table).where(_IN_WINDOWS)
 _INSERT = f"INSERT INTO points (series_id, {', '.join(_COLUMNS)}) VALUES "
+_INSERT_ARRAYS = f"INSERT INTO points (series_id, {', '.join(_COLUMNS)}) SELECT * FROM"
+_ARRAYS = (
+    "bigint", "timestamptz", "text", "text", "boolean", "float8", "float8", "float8", "text", "bigint", "text", "text",
+    "timestamptz",
+)  # fmt: skip
 
 Key = tuple[datetime, str, str, bool]
 Stored = tuple[Any, ...]
@@ -75,6 +86,16 @@ class Revision:
     revised_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The values a series shall have in a window, and which of its buckets are final."""
+
+    wanted: Wanted
+    points: Sequence[Point]
+    definition_hash: str
+    state_of: Callable[[datetime], PointState]
+
+
 def replace_window(  # noqa: PLR0913 - a window, its values and what is true of all of them
     connection: Connection,
     project: str,
@@ -94,23 +115,66 @@ def replace_window(  # noqa: PLR0913 - a window, its values and what is true of 
     is `settling` again. With `rebuilding` the generation that is being built is written, not the live one. Raise
     StoreError, and write nothing, for a bucket outside the window or one that comes twice.
     """
-    start, end = in_utc(start), in_utc(end)
     held = identity.own(connection, project, wanted, definition_hash, rebuilding=rebuilding)
-    window = {"series": held.id, "start": start, "end": end}
-    old: dict[Key, Stored] = {row[:4]: tuple(row) for row in connection.execute(_READ, window)}
-    new = _rows(wanted, start, end, points, state_of, (definition_hash, in_utc(collected_at)))
-    merged, revised, counts = _merged(old, new)
-    if counts.added or counts.changed or counts.removed:
-        if old:
-            connection.execute(_DELETE, window)
-        if merged:
-            _insert(connection, held.id, merged)
+    window = Window(wanted=wanted, points=tuple(points), definition_hash=definition_hash, state_of=state_of)
+    return _replace(connection, in_utc(start), in_utc(end), [(held, window)], in_utc(collected_at))[0]
+
+
+def replace_windows(
+    connection: Connection,
+    project: str,
+    start: datetime,
+    end: datetime,
+    windows: Sequence[Window],
+    *,
+    collected_at: datetime,
+) -> list[tuple[int, Written]]:
+    """Replace the same window of several live series by few statements; return the id of each and what was done.
+
+    Each is replaced as by `replace_window`; if one cannot be, that is raised and the transaction has to end.
+    """
+    held = identity.own_all(connection, project, [(window.wanted, window.definition_hash) for window in windows])
+    pairs = list(zip(held, windows, strict=True))
+    written = _replace(connection, in_utc(start), in_utc(end), pairs, in_utc(collected_at))
+    return [(each.id, counts) for each, counts in zip(held, written, strict=True)]
+
+
+def _replace(
+    connection: Connection,
+    start: datetime,
+    end: datetime,
+    pairs: Sequence[tuple[identity.Held, Window]],
+    collected_at: datetime,
+) -> list[Written]:
+    """Replace a window of series that this transaction holds."""
+    within = {"start": start, "end": end}
+    old: dict[int, dict[Key, Stored]] = {held.id: {} for held, _ in pairs}
+    for row in connection.execute(_READ_WINDOWS, {**within, "several": list(old)}):
+        old[row[0]][row[1:5]] = tuple(row[1:])
+    found: list[Written] = []
+    rows: list[tuple[int, Stored]] = []
+    revised: list[dict[str, Any]] = []
+    emptied: list[int] = []
+    for held, window in pairs:
+        hashed = window.definition_hash
+        new = _rows(window.wanted, start, end, window.points, window.state_of, (hashed, collected_at))
+        merged, revisions_of, counts = _merged(old[held.id], new)
+        if counts.added or counts.changed or counts.removed:
+            emptied += [held.id] if old[held.id] else []
+            rows += [(held.id, row) for row in merged]
+        stamp = {"series_id": held.id, "revised_at": collected_at, "new_hash": hashed}
+        revised += [stamp | revision for revision in revisions_of]
+        found.append(counts)
+    if emptied:
+        connection.execute(_DELETE_WINDOWS, {**within, "several": emptied})
+    if rows:
+        _insert(connection, rows)
     if revised:
-        stamp = {"series_id": held.id, "revised_at": in_utc(collected_at), "new_hash": definition_hash}
-        connection.execute(insert(revisions), [stamp | revision for revision in revised])
-    if held.definition_hash != definition_hash:
-        identity.redefine(connection, held, definition_hash)
-    return counts
+        connection.execute(insert(revisions), revised)
+    for held, window in pairs:
+        if held.definition_hash != window.definition_hash:
+            identity.redefine(connection, held, window.definition_hash)
+    return found
 
 
 def read_points(
@@ -220,16 +284,20 @@ def _merged(old: dict[Key, Stored], new: dict[Key, Stored]) -> tuple[list[Stored
     return rows, sorted(revised, key=lambda row: tuple(row[name] for name in _KEY)), counts
 
 
-def _insert(connection: Connection, series: int, rows: list[Stored]) -> None:
+def _insert(connection: Connection, rows: list[tuple[int, Stored]]) -> None:
     """Insert rows past SQLAlchemy's conversions, which take longer than everything else about a window."""
     if connection.dialect.name == "sqlite":
-        values = [(series, row[0].isoformat(" "), *row[1:-1], row[-1].isoformat(" ")) for row in rows]
-        mark = "?"
-    else:
-        values = [(series, *row) for row in rows]
-        mark = "%s"
-    marks = ", ".join([mark] * (len(_COLUMNS) + 1))
-    connection.exec_driver_sql(f"{_INSERT} ({marks})", values)
+        values = [(series, row[0].isoformat(" "), *row[1:-1], row[-1].isoformat(" ")) for series, row in rows]
+        marks = ", ".join(["?"] * (len(_COLUMNS) + 1))
+        connection.exec_driver_sql(f"{_INSERT} ({marks})", values)
+        return
+    # Arrays of columns in one statement: a server is asked once, not row by row.
+    columns = [
+        [series for series, _ in rows],
+        *(list(column) for column in zip(*(row for _, row in rows), strict=True)),
+    ]
+    marks = ", ".join(f"%s::{kind}[]" for kind in _ARRAYS)
+    connection.exec_driver_sql(f"{_INSERT_ARRAYS} unnest({marks})", tuple(columns))
 
 
 def _facts(row: Stored) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, or_, select, update
@@ -15,6 +16,14 @@ _TO = bindparam("to", type_=series.c.watermark.type)
 _ADVANCE = (
     update(series)
     .where(identity.IS_IT, series.c.is_live, or_(series.c.watermark.is_(None), series.c.watermark < _TO))
+    .values(watermark=_TO)
+)
+_ADVANCE_ALL = (
+    update(series)
+    .where(
+        series.c.id.in_(bindparam("several", expanding=True)),
+        or_(series.c.watermark.is_(None), series.c.watermark < _TO),
+    )
     .values(watermark=_TO)
 )
 
@@ -66,3 +75,8 @@ def advance(
         return held.watermark
     connection.execute(update(series).where(series.c.id == held.id).values(watermark=to))
     return to
+
+
+def advance_all(connection: Connection, ids: Sequence[int], to: datetime) -> None:
+    """Move the watermarks of series that this transaction holds forward to an instant, none of them back."""
+    connection.execute(_ADVANCE_ALL, {"several": list(ids), "to": in_utc(to)})

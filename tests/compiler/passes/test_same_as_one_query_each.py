@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from series_world import EXPRESSIONS, PLACES, RARE, ROWS, SCHEMA, SPAN, difference, metrics, project, series
+from series_world import EXPRESSIONS, PLACES, RARE, ROWS, SCHEMA, SPAN, breakdowns, difference, metrics, project, series
 from tallystick.collect.read import read_one, read_series
 from tallystick.compiler.passes import planner
 from tallystick.compiler.passes.costs import costs_of
@@ -24,6 +24,8 @@ WAYS = {
     "atoms": {"single": DEAR, "scan": DEAR, "single_distinct": DEAR, "masks": 0.0},
     "one each": {"atoms": DEAR, "scan": DEAR},
 }
+# Read together whatever it costs: apart, every head costs as much.
+LATTICE = {"single": DEAR, "scan": DEAR, "atoms": DEAR, "crossed": 0.0, "masks": 0.0}
 CALENDARS = st.sampled_from([Calendar(), Calendar("Europe/Berlin", 7)])
 
 
@@ -48,7 +50,22 @@ def test_passes_equal_one_query_each(engine, way, rows, found, calendar, data):
     shop = project(found, calendar)
     wanted = data.draw(series(list(found)))
     fill(engine, rows)
-    costs = replace(costs_of("duckdb"), **WAYS[way])
+    check(engine, shop, wanted, WAYS[way])
+
+
+@pytest.mark.parametrize("way", ["lattice", "as planned"])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(rows=ROWS, found=metrics(EXPRESSIONS * 2 + RARE), calendar=CALENDARS, data=st.data())
+def test_breakdowns_equal_one_query_each(engine, way, rows, found, calendar, data):
+    shop = project(found, calendar)
+    wanted = data.draw(breakdowns(list(found)))
+    fill(engine, rows)
+    check(engine, shop, wanted, LATTICE if way == "lattice" else {})
+
+
+def check(engine, shop, wanted, costs):
+    """Read series together under some costs, and compare each with its own query."""
+    costs = replace(costs_of("duckdb"), **costs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planner, "costs_of", lambda _: costs)
         reads = list(read_series(engine, shop, wanted, SPAN))

@@ -13,6 +13,7 @@ from tallystick.compiler.lower import to_text
 from tallystick.compiler.one_pass.family import Family, Member, representative
 from tallystick.compiler.one_pass.layout import N, components, counts_rows
 from tallystick.compiler.one_pass.names import DIALECT, WORK, create_work
+from tallystick.compiler.partition import from_partition
 from tallystick.compiler.span import Span
 from tallystick.definitions.project import Project
 from tallystick.sql import buckets
@@ -116,8 +117,8 @@ def _bounds(family: Family, source: Input, span: Span) -> list[exp.Expr]:
     time, is_date = source.scope.time(), source.scope.source.time_is_date
     found = [span.before_end(time, is_date=is_date, dialect=DIALECT)]
     start = span.from_start(time, is_date=is_date, dialect=DIALECT)
-    if start is not None:
-        found.append(start)
+    partition = from_partition(source.scope, span)
+    found += [each for each in (partition, start) if each is not None]
     if family.anchor is not None and not family.has_all:
         found.append(is_not_null(source.scope.parse(family.anchor.column)))
     return found

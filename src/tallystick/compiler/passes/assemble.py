@@ -50,7 +50,9 @@ def merge_atoms(answer: AtomRows, atoms: Atoms, cells: Iterable[tuple[Cell, froz
         by_partial.setdefault(Partial(cell.kind, cell.argument), []).append((cell, row_of[own]))
     found: dict[Cell, Numbers] = {}
     for partial, members in by_partial.items():
-        values = Numbers(answer.rows) if partial.kind is CellKind.ROWS else answer.partials[partial]
+        values = Numbers(answer.rows) if partial.kind is CellKind.ROWS else answer.partials.get(partial)
+        if values is None:
+            continue
         lines = [line for _, line in members]
         try:
             merged = list(_merged(table, partial.kind, values, lines))
@@ -180,6 +182,22 @@ def _extremes(
         Numbers(column if mark.all() else np.where(mark, column, 0), None if mark.all() else mark, values.scale)
         for column, mark in zip(table.fold(operation, clean, empty, lines), valid, strict=True)
     ]
+
+
+def coarser(answer: AtomRows, group: Array, groups: int, size: int) -> AtomRows:
+    """Return an answer with one row for each of these groups and combination, whose rows of before are merged.
+
+    Partial values that have no exact sum in machine numbers are left out.
+    """
+    keys, row = np.unique(group * size + answer.atom, return_inverse=True)
+    partials: dict[Partial, Numbers] = {}
+    for partial, values in answer.partials.items():
+        try:
+            partials[partial] = regroup(partial.kind, values, row, len(keys))
+        except InexactError:
+            continue
+    rows = regroup(CellKind.COUNT, Numbers(answer.rows), row, len(keys)).data
+    return AtomRows(group=keys // size, atom=keys % size, rows=rows, partials=partials, groups=groups)
 
 
 def count_masks(group: Array, words: Sequence[Array], keys: Array, filters: int, groups: int) -> list[Numbers]:

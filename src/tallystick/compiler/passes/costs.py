@@ -7,7 +7,7 @@ small queries beat one large one for long; where every query reads all rows as r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 
@@ -15,27 +15,68 @@ from types import MappingProxyType
 class Costs:
     """Costs of one query for one series, of one with many conditional aggregates, of atoms, and of masks.
 
-    `*_distinct` are added per distinct count; `clause` per conditional aggregate, `partial` per column of atoms.
+    `*_distinct` are added per distinct count, `whole_distinct` where no filter keeps rows out; `clause` per conditional
+    aggregate, `plain` per one that has no condition of its own, `partial` per column of atoms. `crossed` is a grouping
+    by small dimensions of rows with one filter, `wide` what grouping by a large one adds.
     """
 
     single: float
     single_distinct: float
+    whole_distinct: float
     scan: float
+    plain: float
     clause: float
     clause_distinct: float
     atoms: float
+    crossed: float
     partial: float
     masks: float
+    wide: float
+    # Beyond about this many series one query with conditional aggregates is slower than several (spec performance §4).
+    chunk: int = 25
+
+    def wider(self) -> Costs:
+        """Return the costs where rows are grouped by a dimension of many values: every grouping pays for its table."""
+        return replace(
+            self,
+            single=self.single + self.wide,
+            scan=self.scan + self.wide,
+            atoms=self.atoms + 2 * self.wide,
+            masks=self.masks + 2 * self.wide,
+        )
 
 
 _DUCKDB = Costs(
-    single=0.17, single_distinct=0.25, scan=0.25, clause=0.1, clause_distinct=0.6, atoms=0.75, partial=0.06, masks=2.9
+    single=0.17,
+    single_distinct=0.25,
+    whole_distinct=1.4,
+    scan=0.25,
+    clause=0.1,
+    clause_distinct=0.6,
+    atoms=0.75,
+    crossed=0.22,
+    partial=0.06,
+    masks=2.9,
+    wide=0.8,
+    plain=0.03,
 )
 _POSTGRES = Costs(
-    single=2.1, single_distinct=0.0, scan=2.5, clause=0.9, clause_distinct=0.7, atoms=14.0, partial=2.8, masks=18.0
-)
+    single=1.3, single_distinct=0.1, whole_distinct=4.0, scan=1.0, plain=0.3, clause=0.45, clause_distinct=0.5,
+    atoms=12.0, crossed=3.0, partial=2.8, masks=20.0, wide=6.0, chunk=50,
+)  # fmt: skip
 _CLICKHOUSE = Costs(
-    single=0.3, single_distinct=0.2, scan=0.3, clause=0.08, clause_distinct=0.24, atoms=2.2, partial=0.3, masks=4.0
+    single=0.3,
+    single_distinct=0.2,
+    whole_distinct=0.8,
+    scan=0.3,
+    clause=0.08,
+    clause_distinct=0.24,
+    atoms=2.2,
+    crossed=0.6,
+    partial=0.3,
+    masks=4.0,
+    wide=1.5,
+    plain=0.04,
 )
 _COSTS: Mapping[str, Costs] = MappingProxyType({"duckdb": _DUCKDB, "postgres": _POSTGRES, "clickhouse": _CLICKHOUSE})
 

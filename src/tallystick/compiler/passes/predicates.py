@@ -90,6 +90,12 @@ def bins(wanted: Mapping[str, exp.Expr], dialect: str) -> list[Bins]:
     return found
 
 
+def operand_of(key: str, tree: exp.Expr) -> str:
+    """Return what conjuncts must have in common to be told by the same bins; each of them is at least two."""
+    test = _test(key, tree)
+    return key if test is None else test.operand.sql()
+
+
 def _two(key: str, tree: exp.Expr) -> Bins:
     return Bins(flag(tree), 2, {key: np.array([False, True])})
 

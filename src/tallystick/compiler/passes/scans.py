@@ -29,6 +29,8 @@ WORD_BITS = 62
 _WRITTEN_MASKS = 1024
 _VALUES = frozenset({"duckdb", "postgres", "snowflake", "trino", "spark", "databricks"})
 
+# Where rows a FILTER keeps out cost less than a CASE that gives NULL for them.
+_FILTERS = frozenset({"postgres"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = {
     Grain.FIVE_MINUTES: 300_000_000,
@@ -91,9 +93,13 @@ class Frame:
 
     def rows(self, more: Sequence[exp.Expr] = ()) -> exp.Select:
         """Return a select over the rows of the span that pass what is common."""
-        where = (*(self.trees[key] for key in sorted(self.common)), *more)
+        where = (*(self.trees[key] for key in self.as_written(self.common)), *more)
         read = replace(self.read, where=where)
         return matching_rows(read, self.project, self.span.on(read.calendar))
+
+    def as_written(self, where: frozenset[str]) -> list[str]:
+        """Return conditions in the order they were written: people put first what most rows fail."""
+        return [key for key in self.trees if key in where]
 
     def own(self, cell: Cell) -> frozenset[str]:
         """Return the conditions of a cell that are not common."""
@@ -125,11 +131,13 @@ def conditional_scan(shared: Frame, cells: Sequence[Cell]) -> exp.Select:
 
 def _any(shared: Frame, filters: set[frozenset[str]]) -> exp.Expr:
     texts = sorted(sorted(each) for each in filters)
-    return reduce(lambda left, right: exp.Or(this=left, expression=right), [_all(shared, each) for each in texts])
+    return reduce(
+        lambda left, right: exp.Or(this=left, expression=right), [_all(shared, frozenset(each)) for each in texts]
+    )
 
 
-def _all(shared: Frame, where: Sequence[str]) -> exp.Expr:
-    trees = [_wrapped(shared.trees[key].copy()) for key in sorted(where)]
+def _all(shared: Frame, where: frozenset[str]) -> exp.Expr:
+    trees = [_wrapped(shared.trees[key].copy()) for key in shared.as_written(where)]
     tree = reduce(lambda left, right: exp.And(this=left, expression=right), trees)
     return exp.paren(tree, copy=False) if len(trees) > 1 else tree
 
@@ -142,21 +150,27 @@ def _conditional(shared: Frame, cell: Cell) -> exp.Expr:
     own = shared.own(cell)
     argument = exp.Literal.number(1) if cell.kind is CellKind.ROWS else shared.trees[cell.argument].copy()
     if cell.kind is CellKind.DIRECT:
-        return _narrowed(argument, None if not own else _all(shared, sorted(own)))
+        return _narrowed(argument, None if not own else _all(shared, own))
     if cell.kind is CellKind.ROWS and not own:
         return exp.Count(this=exp.Star(), big_int=True)
-    value = _when(shared, own, argument)
-    if cell.kind is CellKind.DISTINCT:
+    if shared.read.dialect in _FILTERS and own:
+        condition = exp.Where(this=_all(shared, own))
+        return exp.Filter(this=_call(cell.kind, argument), expression=condition)
+    return _call(cell.kind, _when(shared, own, argument))
+
+
+def _call(kind: CellKind, value: exp.Expr) -> exp.Expr:
+    if kind is CellKind.DISTINCT:
         return exp.Count(this=exp.Distinct(expressions=[value]), big_int=True)
-    if cell.kind in (CellKind.ROWS, CellKind.COUNT):
+    if kind in (CellKind.ROWS, CellKind.COUNT):
         return exp.Count(this=value, big_int=True)
-    return _MERGED[cell.kind](this=value)
+    return _MERGED[kind](this=value)
 
 
 def _when(shared: Frame, own: frozenset[str], value: exp.Expr) -> exp.Expr:
     if not own:
         return value
-    return exp.Case(ifs=[exp.If(this=_all(shared, sorted(own)), true=value)])
+    return exp.Case(ifs=[exp.If(this=_all(shared, own), true=value)])
 
 
 def _narrowed(call: exp.Expr, condition: exp.Expr | None) -> exp.Expr:
@@ -246,7 +260,7 @@ def _word(shared: Frame, filters: Sequence[frozenset[str]]) -> exp.Expr:
         if not where:
             bits.append(_big(1 << at))
             continue
-        case = flag(_all(shared, sorted(where)))
+        case = flag(_all(shared, where))
         case.args["ifs"][0].set("true", _big(1 << at))
         case.set("default", _big(0))
         bits.append(case)
