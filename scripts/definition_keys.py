@@ -110,6 +110,7 @@ TABLES = (
             "Buckets that still settle are read again in any case.",
             "first": "With how many buckets a series begins in a project without `start`; 30 unless written.",
             "chunk": "How many buckets one query reads at most; 1000 unless written.",
+            "values_limit": "How many values of a dimension are collected, the last for all others; all unless written.",
             "timeout": 'How long one query may take; `"10 minutes"` unless written.',
             "max_rows": "How many rows one answer may have; 100000 unless written. A larger one fails and changes nothing.",
         },
@@ -136,6 +137,8 @@ TABLES = (
             "columns": "Computed or described columns, see below.",
             "dimensions": 'What values may be broken down by: names of columns, or `name = "sql"`.',
             "warehouse": "Which warehouse it is in, where there are several.",
+            "collect": "How its metrics are collected where `[collect]` does not do: a table of `lookback`, `first`, "
+            "`chunk`, `values_limit`.",
         }
         | ABOUT,
         known_to(lambda fields: read_source(fields, _QUERIES), "sources", "x"),
@@ -188,6 +191,8 @@ TABLES = (
             "by": "Dimensions for which models are built, too.",
             "intermediate, is_intermediate": "Built, but not listed among results.",
             "enabled": "`false` leaves it out.",
+            "collect": "How it is collected where `[collect]` and its sources do not do: `lookback`, `first`, `chunk`, "
+            "`values_limit`.",
             "type": "metric-hub's shape of a value; accepted and of no consequence.",
         }
         | VIEWS

@@ -9,11 +9,14 @@ from threading import Barrier
 import pytest
 
 from tallystick.collect import collector
-from tallystick.collect.collector import collect
+from tallystick.collect.collector import LEASE, collect
 from tallystick.collect.due import Budget, Reason
+from tallystick.collect.heartbeat import Heartbeat
 from tallystick.collect.read import SeriesRead
 from tallystick.collect.report import CollectReport
 from tallystick.compiler.series import PointState, Wanted
+from tallystick.definitions.about import Status
+from tallystick.definitions.collect_settings import CollectOverrides
 from tallystick.engines.duckdb import DuckDBEngine
 from tallystick.errors import EngineError, StoreError
 from tallystick.sql.grain import Grain
@@ -292,3 +295,91 @@ def test_two_collectors_at_once_do_each_window_once(store, project, engine, fold
     assert not [window for report in reports for window in report.failed]
     done = [(found.key.subject, found.key.start, found.key.end) for found in history()]
     assert len(done) == len(set(done)) and len({subject for subject, _, _ in done}) == 6
+
+
+def test_a_run_longer_than_its_lease_stays_its_own_while_its_process_lives(
+    run, store, project, engine, monkeypatch, history, stored
+) -> None:
+    read, hearts = collector.read_series, []
+    moment = [NOW]
+
+    class Beating(Heartbeat):
+        def __init__(self, *arguments, **more) -> None:
+            super().__init__(*arguments, **more)
+            hearts.append(self)
+
+    def slow(*arguments, **more):
+        for _ in range(5):
+            moment[0] += LEASE * 0.8
+            hearts[0].beat()
+        with store.transaction() as connection:
+            assert runs.reclaim_stale(connection, "shop", moment[0]) == ()
+        return read(*arguments, **more)
+
+    monkeypatch.setattr(collector, "Heartbeat", Beating)
+    monkeypatch.setattr(collector, "read_series", slow)
+    assert not run(select=["orders"], clock=lambda: moment[0]).failed
+    assert {found.status for found in history()} == {RunStatus.SUCCESS}
+    assert stored(Wanted(metric="orders", grain=Grain.HOUR))
+
+
+def with_collect(project, metric: str, **settings):
+    changed = replace(project.metrics[metric], collect=CollectOverrides(**settings))
+    return replace(project, metrics={**project.metrics, metric: changed})
+
+
+def test_a_metric_has_a_lookback_of_its_own(run, project) -> None:
+    of = with_collect(project, "orders", lookback=7)
+    run(of=of, due_only=True)
+    report = run(NOW + timedelta(hours=1), of=of, due_only=True)
+    starts = {window.wanted.metric: window.start for window in report.windows if window.wanted.grain is Grain.HOUR}
+    end = NOW.replace(minute=0)
+    assert starts == {
+        "orders": end - timedelta(hours=7),
+        "revenue": end - timedelta(hours=2),
+        "order_value": end - timedelta(hours=2),
+    }
+
+
+def test_a_metric_is_cut_as_it_says(run, project) -> None:
+    report = run(of=with_collect(project, "orders", chunk=15), due_only=True)
+    hourly = [w for w in report.windows if w.wanted.grain is Grain.HOUR and w.wanted.by is None]
+    assert [w.end - w.start for w in hourly if w.wanted.metric == "orders"] == [timedelta(hours=15)] * 2
+    assert [w.end - w.start for w in hourly if w.wanted.metric == "order_value"] == [timedelta(hours=10)] * 3
+
+
+def test_values_of_a_dimension_are_limited_and_the_run_says_so(run, project, stored, history, engine) -> None:
+    engine.execute("UPDATE orders SET country = 'C' || (amount % 5) WHERE country = 'FR'")
+    everything = Wanted(metric="revenue", grain=Grain.HOUR, by="country")
+    run(due_only=True)
+    assert len({each.point.dimension_value for each in stored(everything)}) == 6
+    assert {found.note for found in history()} == {None}
+    report = run(of=with_collect(project, "revenue", values_limit=3), due_only=True)
+    (window,) = [w for w in report.windows if w.wanted.by]
+    assert window.reason is Reason.CHANGED and window.end - window.start == timedelta(hours=30)  # one window, no chunks
+    assert window.note == "2 values of country by rows, all others in one (values_limit = 3)"
+    assert [found.note for found in history() if found.note] == [window.note]
+    kept = {each.point.dimension_value for each in stored(everything) if not each.point.is_other}
+    assert len(kept) == 2 and "DE" in kept
+    by_hour: dict[datetime, float] = {}
+    for each in stored(everything):
+        by_hour[each.point.bucket] = by_hour.get(each.point.bucket, 0) + float(each.point.value)
+    assert by_hour == {each.point.bucket: float(each.point.value) for each in stored()}
+
+
+def test_deprecated_metrics_are_collected_archived_ones_are_not(run, project) -> None:
+    def having(status: Status):
+        changed = replace(project.metrics["orders"], about=replace(project.metrics["orders"].about, status=status))
+        return replace(project, metrics={**project.metrics, "orders": changed})
+
+    report = run(of=having(Status.DEPRECATED), due_only=True)
+    assert report.deprecated == ("orders",) and "orders" in {window.wanted.metric for window in report.windows}
+    report = run(NOW + timedelta(hours=1), of=having(Status.ARCHIVED), due_only=True)
+    assert report.windows and "orders" not in {window.wanted.metric for window in report.windows}
+
+
+def test_metrics_without_any_row_where_it_was_looked_first_are_told(run, engine) -> None:
+    assert run(due_only=True).empty == ()
+    engine.execute("DELETE FROM orders")
+    assert run(NOW + timedelta(hours=1), due_only=True).empty == ()  # a quiet hour is no surprise
+    assert set(run(NOW + timedelta(days=99)).empty) == {"revenue", "orders", "order_value"}

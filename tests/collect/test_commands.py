@@ -37,6 +37,34 @@ def test_a_failed_window_ends_with_one(folder: Path, capsys: pytest.CaptureFixtu
     assert "absent" in capsys.readouterr().out
 
 
+def test_old_rows_are_pointed_at(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["collect", "orders", "-p", str(folder)]) == 0  # the rows are older than the newest buckets
+    assert "for orders: older ones are collected with --start DATE" in capsys.readouterr().err
+    assert run(["collect", "orders", "-p", str(folder), "--start", "2026-03-01", "--end", "2026-03-02"]) == 0
+    assert "--start" not in capsys.readouterr().err
+
+
+def test_runs_tell_which_values_were_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "tally.toml"
+    text = path.read_text(encoding="utf-8").replace(
+        'by = ["country"]', 'by = ["country"]\ncollect = { values_limit = 2 }'
+    )
+    path.write_text(text.replace("[metrics.orders]", '[metrics.orders]\nstatus = "deprecated"'), encoding="utf-8")
+    arguments = ["-p", str(folder), "--start", "2026-03-01", "--end", "2026-03-02"]
+    assert run(["collect", *arguments]) == 0
+    assert "warning: metric 'orders' is deprecated" in capsys.readouterr().err
+    assert run(["runs", "revenue", "-p", str(folder), "-f", "json"]) == 0
+    notes = {each["series"]: each["note"] for each in json.loads(capsys.readouterr().out)}
+    assert notes["revenue/hour/all/by country"] == "1 value of country by rows, all others in one (values_limit = 2)"
+    assert notes["revenue/hour/all"] is None
+    with load(folder) as workspace:
+        table = workspace.series("revenue", by="country")
+        assert set(zip(table["country"].to_pylist(), table["is_other"].to_pylist(), strict=True)) == {
+            ("DE", False),
+            (None, True),
+        }
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -12,7 +12,7 @@ from tallystick.cli.project import opened
 
 app = new_app()
 
-COLUMNS = ("run", "series", "start", "end", "attempt", "status", "rows", "seconds", "sql", "started", "error")
+COLUMNS = ("run", "series", "start", "end", "attempt", "status", "rows", "seconds", "sql", "started", "note", "error")
 
 
 @app.command()
@@ -38,6 +38,7 @@ def runs(
             "seconds": None if run.seconds is None else round(run.seconds, 3),
             "sql": run.sql_hash,
             "started": run.started_at,
+            "note": run.note,
             "error": run.error,
         }
         for run in found
@@ -47,5 +48,6 @@ def runs(
         rows = [
             {**row, **{name: f"{row[name]:%Y-%m-%d %H:%M}".removesuffix(" 00:00") for name in times}} for row in rows
         ]
+    columns = [name for name in COLUMNS if name != "note" or form is not Format.TABLE or any(row[name] for row in rows)]
     if rows or form is not Format.TABLE:
-        write_rows(rows, COLUMNS, form)
+        write_rows(rows, columns, form)

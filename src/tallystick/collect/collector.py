@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from logging import getLogger
 from time import perf_counter
 
-from tallystick.collect import windows
 from tallystick.collect.due import Budget, Reason
+from tallystick.collect.heartbeat import Heartbeat
 from tallystick.collect.keeping import Keeper
 from tallystick.collect.read import SeriesRead, read_one, read_series
 from tallystick.collect.report import CollectedWindow, CollectReport
@@ -22,11 +22,12 @@ from tallystick.collect.subjects import Subject, subjects
 from tallystick.collect.tasks import Ask, Batch, Task, batches, decide
 from tallystick.collect.windows import Stretch
 from tallystick.compiler.span import Span
+from tallystick.definitions.about import Status
 from tallystick.definitions.collect_settings import CollectSettings
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.engines.limits import Limits
-from tallystick.errors import CompileError, ConflictError, TallystickError
+from tallystick.errors import CompileError, TallystickError
 from tallystick.store import identity, runs
 from tallystick.store.database import Store
 from tallystick.store.reach import take_turn
@@ -37,8 +38,8 @@ LARGEST_ANSWER = 256 * 2**20
 """Bytes of one answer; a day of hourly values of a thousand metrics is a thousandth of it."""
 TOGETHER = 20
 """Windows that are written by one transaction; each of them is whole in it, with its watermark and run."""
-MARGIN = timedelta(minutes=5)
-"""By how much a lease is longer than the longest query."""
+LEASE = timedelta(minutes=5)
+"""How long a claim lasts after its worker was heard of last; a heartbeat renews it while the process lives."""
 
 Clock = Callable[[], datetime]
 _log = getLogger(__name__)
@@ -64,31 +65,36 @@ def collect(  # noqa: PLR0913 - what the command line can say, and what tests se
     past is read again. Raise UnknownNameError for a metric that is not there, StoreError where the store cannot be
     used at all.
     """
-    work = _Pass(
-        store=store,
-        engine=engine,
-        project=project,
-        now=now,
-        ask=Ask(due_only=due_only, start=window[0], end=window[1]),
-        budget=budget or Budget(),
-        worker=worker,
-        clock=clock or (lambda: datetime.now(UTC)),
-        others=others or {},
-        keeper=Keeper(
+    clock = clock or (lambda: datetime.now(UTC))
+    keeper = Keeper(store=store, project=project.settings.name, now=now, clock=clock, secrets=_secrets(project))
+    with Heartbeat(store, clock, LEASE) as heart:
+        work = _Pass(
             store=store,
-            project=project.settings.name,
+            engine=engine,
+            project=project,
             now=now,
-            clock=clock or (lambda: datetime.now(UTC)),
-            secrets=_secrets(project),
-        ),
-    )
-    work.run(subjects(project, select))
+            ask=Ask(due_only=due_only, start=window[0], end=window[1]),
+            budget=budget or Budget(),
+            worker=worker,
+            clock=clock,
+            others=others or {},
+            keeper=keeper,
+            heart=heart,
+        )
+        wanted = subjects(project, select)
+        work.run(wanted)
     return CollectReport(
         windows=tuple(work.done),
         left=tuple(work.left),
         busy=tuple(dict.fromkeys(work.busy)),
+        deprecated=_deprecated(project, wanted),
         seconds=perf_counter() - work.began,
     )
+
+
+def _deprecated(project: Project, wanted: Sequence[Subject]) -> tuple[str, ...]:
+    names = dict.fromkeys(subject.wanted.metric for subject in wanted)
+    return tuple(name for name in names if project.metrics[name].about.status is Status.DEPRECATED)
 
 
 def _secrets(project: Project) -> tuple[str, ...]:
@@ -114,6 +120,7 @@ class _Pass:
     clock: Clock
     others: Mapping[str, Engine]
     keeper: Keeper
+    heart: Heartbeat
     lost: frozenset[str] = frozenset()
     began: float = field(default_factory=perf_counter)
     done: list[CollectedWindow] = field(default_factory=list)
@@ -124,11 +131,6 @@ class _Pass:
     def settings(self) -> CollectSettings:
         """Return the project's settings for collecting."""
         return self.project.settings.collect
-
-    @property
-    def lease(self) -> timedelta:
-        """Return how long a claim lasts without being renewed."""
-        return timedelta(seconds=self.settings.timeout) + MARGIN
 
     def run(self, wanted: Sequence[Subject]) -> None:
         """Plan, then read batch by batch."""
@@ -142,19 +144,15 @@ class _Pass:
         tasks = [
             task
             for subject in wanted
-            if subject.name in found
-            and (task := decide(subject, found[subject.name], self.ask, self.now, self.settings)) is not None
+            if subject.name in found and (task := decide(subject, found[subject.name], self.ask, self.now)) is not None
         ]
         for batch in batches(tasks):
             self._collect(batch)
 
     def _collect(self, batch: Batch) -> None:
         """Read a batch chunk by chunk; a series that failed in one is not read in those after it."""
-        ruler = batch.tasks[0].subject.ruler
-        stretch = batch.stretch
-        pieces = [stretch] if stretch.is_empty else list(windows.chunks(stretch, ruler, self.settings.chunk))
         tasks = batch.tasks
-        for place, chunk in enumerate(pieces):
+        for place, chunk in enumerate(batch.pieces):
             if not tasks:
                 return
             if self.budget.is_spent(perf_counter() - self.began):
@@ -162,7 +160,12 @@ class _Pass:
                 return
             claimed = self._claim(tasks, chunk, is_first=place == 0)
             self.budget.used += 1
-            finished = self._read(claimed, chunk)
+            held = [run for _, run in claimed]
+            self.heart.hold(held)
+            try:
+                finished = self._read(claimed, chunk)
+            finally:
+                self.heart.release(held)
             good = {window.wanted for window in finished if window.error is None}
             self.done += finished
             tasks = tuple(task for task, _ in claimed if task.subject.wanted in good)
@@ -179,7 +182,7 @@ class _Pass:
                 if subject.name not in found:
                     self.busy.append(subject.name)
                     continue
-                if is_first and decide(subject, found[subject.name], self.ask, self.now, self.settings) != task:
+                if is_first and decide(subject, found[subject.name], self.ask, self.now) != task:
                     continue  # somebody did it between our plan and now
                 progress = found[subject.name].rebuilt if task.is_rebuild else found[subject.name].progress
                 reached = max(chunk.start, task.expected or chunk.start)
@@ -188,7 +191,7 @@ class _Pass:
                 if task.is_rebuild:
                     identity.begin_rebuild(connection, name, subject.wanted, subject.definition_hash)
                 key = runs.key_of(name, subject.wanted, chunk.start, chunk.end)
-                run = runs.claim(connection, key, self.worker, moment, self.lease, again=True)
+                run = runs.claim(connection, key, self.worker, moment, LEASE, again=True)
                 if run is not None:
                     claimed.append((task, run))
         return claimed
@@ -202,12 +205,8 @@ class _Pass:
             for task, run in claimed
             if task.reason is Reason.CLOCK
         ]
-        renewed = self.clock()
         ready: list[tuple[Task, Run, SeriesRead]] = []
-        for place, (task, read) in enumerate(zip(readable, self._reads(readable, chunk), strict=True)):
-            if self.clock() - renewed > self.lease / 2:
-                renewed = self.clock()
-                self._renew(readable[place:], held)
+        for task, read in zip(readable, self._reads(readable, chunk), strict=True):
             if not isinstance(read, SeriesRead):
                 finished.append(self.keeper.fail(task, chunk, held[task], read))
                 continue
@@ -216,15 +215,6 @@ class _Pass:
                 finished += self.keeper.keep_all(chunk, ready)
                 ready = []
         return finished + self.keeper.keep_all(chunk, ready)
-
-    def _renew(self, tasks: Sequence[Task], held: dict[Task, Run]) -> None:
-        """Hold what is still to be kept for longer; what was taken over meanwhile is told when it is to be kept."""
-        for task in tasks:
-            try:
-                with self.store.transaction() as connection:
-                    held[task] = runs.renew(connection, held[task], self.clock(), self.lease)
-            except ConflictError:
-                continue
 
     def _reads(self, tasks: Sequence[Task], chunk: Stretch) -> Iterator[SeriesRead | Exception]:
         """Yield what was read for each task, or the error nobody foresaw; then the others are read one by one."""

@@ -16,7 +16,7 @@ from tallystick.collect.read import SeriesRead
 from tallystick.collect.report import CollectedWindow
 from tallystick.collect.tasks import Task
 from tallystick.collect.windows import Stretch
-from tallystick.compiler.series import PointState
+from tallystick.compiler.series import Point, PointState, Wanted
 from tallystick.errors import TallystickError
 from tallystick.store import identity, runs, series, watermarks
 from tallystick.store.database import Store
@@ -83,6 +83,7 @@ class Keeper:
         watermarks.advance(connection, self.project, wanted, chunk.end, definition_hash=hashed, rebuilding=rebuilding)
         if rebuilding and chunk.end == task.stretch.end:
             identity.commit_rebuild(connection, self.project, wanted, self.now)
+        note = folded_note(wanted, points)
         runs.finish(
             connection,
             run,
@@ -91,6 +92,7 @@ class Keeper:
             rows=written.rows,
             seconds=read.seconds,
             sql_hash=sql_hash(read.sql),
+            note=note,
             window=(chunk.start, chunk.end),
         )
         return CollectedWindow(
@@ -101,6 +103,7 @@ class Keeper:
             points=written.rows,
             restated=written.restated,
             state=state_of(points[-1].bucket) if points else None,
+            note=note,
             seconds=read.seconds,
         )
 
@@ -139,6 +142,15 @@ class Keeper:
         """Return what is told of an error: our own in full, of any other only its kind; never a secret (tripl §7.3)."""
         text = str(error) if isinstance(error, TallystickError) else f"internal error ({type(error).__name__})"
         return without_secrets(text, self.secrets)
+
+
+def folded_note(wanted: Wanted, points: Sequence[Point]) -> str | None:
+    """Say which values of a dimension are kept, where others were folded into one; None where all are there."""
+    if wanted.values_limit is None or not any(point.is_other for point in points):
+        return None
+    kept = len({point.dimension_value for point in points if not point.is_other})
+    values = "value" if kept == 1 else "values"
+    return f"{kept} {values} of {wanted.by} by rows, all others in one (values_limit = {wanted.values_limit})"
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,6 @@ from tallystick.collect import due, windows
 from tallystick.collect.due import Reason, Standing
 from tallystick.collect.subjects import Subject
 from tallystick.collect.windows import Stretch
-from tallystick.definitions.collect_settings import CollectSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +39,14 @@ class Task:
         return self.reason is Reason.CHANGED
 
 
-def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime, settings: CollectSettings) -> Task | None:
+def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime) -> Task | None:
     """Return what is to be done for a series now, or None where there is nothing."""
-    ruler = subject.ruler
+    ruler, settings = subject.ruler, subject.settings
     reason = due.due(standing, now, ruler) if ask.due_only else Reason.ASKED
     if reason is None:
         return None
     if standing.progress is not None and standing.is_changed:
-        return _rebuild(subject, standing, ask, now, settings)
+        return _rebuild(subject, standing, ask, now)
     if due.went_back(standing, now) and ask.start is None and ask.end is None:
         end = ruler.floor(now)
         return Task(subject=subject, reason=Reason.CLOCK, stretch=Stretch(end, end), expected=standing.progress)
@@ -62,13 +61,13 @@ def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime, settin
     return Task(subject=subject, reason=reason, stretch=stretch, expected=standing.progress)
 
 
-def _rebuild(subject: Subject, standing: Standing, ask: Ask, now: datetime, settings: CollectSettings) -> Task | None:
+def _rebuild(subject: Subject, standing: Standing, ask: Ask, now: datetime) -> Task | None:
     """Return the task that reads the whole history of a changed series again, or what is left of it."""
     since = min((start for start in (standing.history, ask.start) if start is not None), default=None)
     ruler = subject.ruler
     if ruler.since is None and since is not None:
         ruler = replace(ruler, since=since)
-    stretch = windows.regular(standing.rebuilt, now, ruler, settings)
+    stretch = windows.regular(standing.rebuilt, now, ruler, subject.settings)
     if stretch.is_empty:
         return None
     return Task(subject=subject, reason=Reason.CHANGED, stretch=stretch, expected=standing.rebuilt)
@@ -76,7 +75,7 @@ def _rebuild(subject: Subject, standing: Standing, ask: Ask, now: datetime, sett
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Tasks that are read together: the same window and grain of sources that belong together."""
+    """Tasks that are read together: the same window, cut alike, and grain of sources that belong together."""
 
     tasks: tuple[Task, ...]
 
@@ -84,6 +83,17 @@ class Batch:
     def stretch(self) -> Stretch:
         """Return the window all tasks share."""
         return self.tasks[0].stretch
+
+    @property
+    def pieces(self) -> tuple[Stretch, ...]:
+        """Return the windows that are read one after the other.
+
+        Where values of a dimension are limited it is one: which are kept is decided once for the whole (tripl §7.4).
+        """
+        subject, stretch = self.tasks[0].subject, self.stretch
+        if stretch.is_empty or subject.wanted.values_limit is not None:
+            return (stretch,)
+        return tuple(windows.chunks(stretch, subject.ruler, subject.settings.chunk))
 
 
 def batches(tasks: Sequence[Task]) -> tuple[Batch, ...]:
@@ -96,7 +106,8 @@ def batches(tasks: Sequence[Task]) -> tuple[Batch, ...]:
     for task in tasks:
         ruler = task.subject.ruler
         family = root.get(min(task.subject.sources, default=""), task.subject.wanted.metric)
-        groups.setdefault((task.stretch, ruler.grain, ruler.calendar, family), []).append(task)
+        cut = None if task.subject.wanted.values_limit is not None else task.subject.settings.chunk
+        groups.setdefault((task.stretch, ruler.grain, ruler.calendar, family, cut), []).append(task)
     found = [Batch(tasks=tuple(group)) for group in groups.values()]
     return tuple(sorted(found, key=_urgency))
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from tallystick.definitions.collect_settings import read_overrides
 from tallystick.definitions.diagnostics import diagnose
 from tallystick.definitions.duration import parse_duration
 from tallystick.definitions.fields import Fields
@@ -60,6 +61,7 @@ def read_source(fields: Fields, queries: QueryFiles) -> Source:
         entities=_entities(fields),
         filters=_filters(fields),
         columns=_columns(fields),
+        collect=read_overrides(fields),
         about=read_about(fields),
         origin=fields.origin,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tallystick.definitions.about import About
+from tallystick.definitions.collect_settings import CollectOverrides
 from tallystick.definitions.origin import Origin
 
 
@@ -43,6 +44,7 @@ class Source:
     entities: Mapping[str, str] = field(default_factory=_empty)
     filters: Mapping[str, str] = field(default_factory=_empty)
     columns: Mapping[str, Column] = field(default_factory=lambda: MappingProxyType({}))
+    collect: CollectOverrides = field(default_factory=CollectOverrides)
     about: About = field(default_factory=About)
     origin: Origin = field(default_factory=Origin, compare=False)
 

@@ -147,7 +147,10 @@ def stored(
 
 
 def table(points: Sequence[StoredPoint], project: Project, wanted: Wanted) -> pa.Table:
-    """Return stored values as a table: bucket, entity and dimension, value and its parts, n, state, time of reading."""
+    """Return stored values as a table: bucket, entity and dimension, value and its parts, n, state, time of reading.
+
+    Where values of the dimension were folded into one, `is_other` tells which row that is.
+    """
     import pyarrow as pa
 
     keys: dict[str, list[str | None]] = {}
@@ -155,6 +158,7 @@ def table(points: Sequence[StoredPoint], project: Project, wanted: Wanted) -> pa
         keys[project.entities[wanted.entity].key] = [each.point.entity_id for each in points]
     if wanted.by is not None:
         keys[wanted.by] = [each.point.dimension_value for each in points]
+    folded = any(each.point.is_other for each in points)
     instant = pa.timestamp("us", "UTC")
 
     def numbers(name: str) -> pa.Array:
@@ -165,6 +169,7 @@ def table(points: Sequence[StoredPoint], project: Project, wanted: Wanted) -> pa
         {
             "bucket": pa.array([each.point.bucket for each in points], instant),
             **{name: pa.array(values, pa.string()) for name, values in keys.items()},
+            **({"is_other": pa.array([each.point.is_other for each in points], pa.bool_())} if folded else {}),
             "value": numbers("value"),
             "numerator": numbers("numerator"),
             "denominator": numbers("denominator"),

@@ -215,7 +215,7 @@ class Workspace:
         """Return collected values of a metric from the store: one row per bucket, entity and dimension value.
 
         Columns: bucket, the entity's key, the dimension, value, numerator, denominator, n, state (`settling`, `final`
-        or `restated`) and collected_at. The warehouse is not asked.
+        or `restated`) and collected_at; is_other where values of the dimension were folded into one. The warehouse is not asked.
         """
         from tallystick.service import collect
 

@@ -6,6 +6,7 @@ that dies stops renewing its lease, and the next one counts the attempt as lost 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,9 +33,14 @@ _LAST = (
 _OURS = and_(
     runs.c.id == bindparam("its_id"), runs.c.worker == bindparam("its_worker"), runs.c.status == RunStatus.RUNNING
 )
-_OUTCOME = ("status", "finished_at", "rows", "seconds", "sql_hash", "error", "covered_start", "covered_end")
+_OUTCOME = ("status", "finished_at", "rows", "seconds", "sql_hash", "error", "note", "covered_start", "covered_end")
 _FINISH = update(runs).where(_OURS).values({name: bindparam(name, type_=runs.c[name].type) for name in _OUTCOME})
 _RENEW = update(runs).where(_OURS).values(lease_until=bindparam("until", type_=runs.c.lease_until.type))
+_HOLD = (
+    update(runs)
+    .where(_OURS, runs.c.lease_until < bindparam("until", type_=runs.c.lease_until.type))
+    .values(lease_until=bindparam("until", type_=runs.c.lease_until.type))
+)
 _FAILED = (RunStatus.ERROR.value, RunStatus.LOST.value)
 
 
@@ -54,7 +60,10 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One attempt; times are UTC, `window` is what was covered in the end, `error` holds no secret."""
+    """One attempt; times are UTC, `window` is what was covered in the end, `error` holds no secret.
+
+    `note` is what there is to say about a run that did not fail.
+    """
 
     id: int
     key: RunKey
@@ -69,6 +78,7 @@ class Run:
     seconds: float | None = None
     sql_hash: str | None = None
     error: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +146,12 @@ def renew(connection: Connection, run: Run, now: datetime, lease: timedelta) -> 
     return replace(run, lease_until=until)
 
 
+def renew_all(connection: Connection, held: Sequence[Run], now: datetime, lease: timedelta) -> None:
+    """Hold several runs for longer; what is no longer ours stays as it is, and no lease is made shorter."""
+    until = in_utc(now) + lease
+    connection.execute(_HOLD, [{"its_id": run.id, "its_worker": run.worker, "until": until} for run in held])
+
+
 def finish(  # noqa: PLR0913 - everything there is to say about a run
     connection: Connection,
     run: Run,
@@ -146,6 +162,7 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
     seconds: float | None = None,
     sql_hash: str | None = None,
     error: str | None = None,
+    note: str | None = None,
     window: tuple[datetime, datetime] | None = None,
 ) -> Run:
     """Write what became of a run, in the transaction of its values; raise ConflictError where it is no longer ours.
@@ -160,6 +177,7 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
         "seconds": seconds,
         "sql_hash": sql_hash,
         "error": text,
+        "note": note,
         "covered_start": window[0] if window else None,
         "covered_end": window[1] if window else None,
     }
@@ -172,6 +190,7 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
         seconds=seconds,
         sql_hash=sql_hash,
         error=text,
+        note=note,
         window=window,
     )
 
@@ -274,6 +293,7 @@ def _run(row: Row[Any], status: RunStatus | None = None, finished_at: datetime |
         seconds=row.seconds,
         sql_hash=row.sql_hash,
         error=row.error,
+        note=row.note,
     )
 
 

@@ -130,6 +130,7 @@ runs = Table(
     Column("seconds", Double),
     Column("sql_hash", Text),
     Column("error", Text),
+    Column("note", Text),
     # Whoever inserts an attempt first has claimed it.
     UniqueConstraint("project", "subject", "window_start", "window_end", "attempt", name="uq_runs"),
     Index(None, "project", "metric", "id"),
