@@ -133,7 +133,7 @@ TABLES = (
             "entities": "Which column holds the key of which entity; a list means columns named `<entity>_id`.",
             "client_id_column": "The key of the entity `client` (metric-hub).",
             "group_id_column": "The key of the entity `group` (metric-hub).",
-            "filters": "Named conditions that `where` may name.",
+            "filters": "Named conditions that `where` may name: SQL, a table `{ column = …, op = …, value = … }`, or a list.",
             "columns": "Computed or described columns, see below.",
             "dimensions": 'What values may be broken down by: names of columns, or `name = "sql"`.',
             "warehouse": "Which warehouse it is in, where there are several.",
@@ -202,7 +202,11 @@ TABLES = (
     Table(
         "`[events.NAME]`, `[segments.NAME]`, `[filters.NAME]`",
         "A named condition on a source.",
-        {"source, data_source": "The source.", "where, sql, expr": "The condition."} | ABOUT,
+        {
+            "source, data_source": "The source.",
+            "where, sql, expr": "The condition: SQL, a table `{ column = …, op = …, value = … }`, or a list that must all hold.",
+        }
+        | ABOUT,
         known_to(lambda fields: read_segment(fields, "event"), "events", "x"),
     ),
     Table(

@@ -29,13 +29,15 @@ class CollectedWindow:
 class CollectReport:
     """All windows of a pass; `left` are series that stay due for want of time, `busy` those others are at work on.
 
-    `deprecated` are metrics that are collected although nobody should begin to use them.
+    `deprecated` are metrics that are collected although nobody should begin to use them, `conflicts` say which
+    definitions of files the catalog could not take.
     """
 
     windows: tuple[CollectedWindow, ...]
     left: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
     deprecated: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from sqlglot import exp
 
 from tallystick.definitions.column_kind import bucketed
+from tallystick.definitions.condition import Condition
 from tallystick.definitions.condition_sql import check as check_condition_type
 from tallystick.definitions.conditions import named_conditions
 from tallystick.definitions.diagnostics import Diagnostic, diagnose, nearest, sort
@@ -44,6 +45,7 @@ def check_columns(project: Project, columns: Mapping[str, Mapping[str, str]]) ->
     findings: list[Diagnostic] = []
     for name, stored in columns.items():
         if source := project.sources.get(name):
+            findings += _named_condition_types(project, source, stored)
             stored_names = frozenset(column.lower() for column in stored)
             findings += source_columns(source, stored_names, project.dialect)
             for segment in project.segments.values():
@@ -100,13 +102,29 @@ def metric_columns(
 
 def _condition_types(metric: Metric, definition: Aggregate, types: Mapping[str, str]) -> Iterator[Diagnostic]:
     """Yield findings about structured conditions that do not fit the types the warehouse has for their columns."""
-    kinds = {name.lower(): bucketed(native) for name, native in types.items()}
     for index, condition in definition.structured:
-        try:
-            check_condition_type(condition, kinds.get(condition.column.lower()))
-        except DefinitionError as error:
-            at = place_of(metric.origin, condition_path(metric, index), "where")
-            yield diagnose("condition-type", error.message, at, hint=error.hint)
+        at = place_of(metric.origin, condition_path(metric, index), "where")
+        yield from _condition_type(condition, types, at)
+
+
+def _named_condition_types(project: Project, source: Source, types: Mapping[str, str]) -> Iterator[Diagnostic]:
+    """Yield the same findings about filters of a source and events on it."""
+    for name, (_, structured) in source.structured.items():
+        for index, condition in structured:
+            at = place_of(source.origin, f"filters.{name}.{index}", f"filters.{name}")
+            yield from _condition_type(condition, types, at)
+    for segment in project.segments.values():
+        if segment.source == source.name and segment.structured is not None:
+            for index, condition in segment.structured[1]:
+                yield from _condition_type(condition, types, place_of(segment.origin, f"where.{index}", "where"))
+
+
+def _condition_type(condition: Condition, types: Mapping[str, str], at: Location) -> Iterator[Diagnostic]:
+    native = next((native for name, native in types.items() if name.lower() == condition.column.lower()), None)
+    try:
+        check_condition_type(condition, None if native is None else bucketed(native))
+    except DefinitionError as error:
+        yield diagnose("condition-type", error.message, at, hint=error.hint)
 
 
 def condition_path(metric: Metric, index: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -17,6 +18,7 @@ from tallystick.definitions.metric import Metric
 from tallystick.definitions.project import Project
 from tallystick.service import query, render
 from tallystick.service.instants import parse_instant
+from tallystick.service.stores import made_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,9 +39,16 @@ Clock = Callable[[], datetime]
 def load(path: str | Path = ".", *, clock: Clock | None = None) -> Workspace:
     """Open a project folder (or one TOML file); raise ProjectError if there is none.
 
-    Definitions with errors are left out and explained in `.diagnostics`; nothing is read from the warehouse yet.
+    Definitions made in the service stand beside those of files. Definitions with errors are left out and explained in
+    `.diagnostics`; nothing is read from the warehouse yet.
     """
-    return Workspace(load_project(Path(path)), clock or (lambda: datetime.now(UTC)))
+    return Workspace(
+        load_project(Path(path), partial(made_in, _root(Path(path)))), clock or (lambda: datetime.now(UTC))
+    )
+
+
+def _root(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 class Workspace:

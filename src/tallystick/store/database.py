@@ -66,7 +66,7 @@ def open_store(url: str | None = None, *, root: Path | None = None) -> Store:
     Raise StoreError where it cannot be reached, is locked, damaged, or was made by a later version; raise
     MissingDriverError without a driver for PostgreSQL.
     """
-    store = Store(_parsed(url or os.environ.get(VARIABLE) or _default(root or Path())))
+    store = find_store(url, root=root)
     from tallystick.store.migrate import migrate
 
     try:
@@ -75,6 +75,11 @@ def open_store(url: str | None = None, *, root: Path | None = None) -> Store:
         store.close()
         raise
     return store
+
+
+def find_store(url: str | None = None, *, root: Path | None = None) -> Store:
+    """Return a store as it is, for reading what may be there; raise StoreError, or MissingDriverError."""
+    return Store(_parsed(url or os.environ.get(VARIABLE) or _default(root or Path())))
 
 
 def _default(root: Path) -> URL:
