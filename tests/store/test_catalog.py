@@ -441,3 +441,36 @@ def test_an_export_reads_back_to_the_same_definition(
     assert read_body(Kind.METRIC, "revenue", document.data["metrics"]["revenue"]) == read_body(
         Kind.METRIC, "revenue", body
     )
+
+
+# -- references, not words --------------------------------------------------------------------------------------------
+
+
+def test_words_that_are_no_references_keep_nothing(shop: Store) -> None:
+    create(shop, Kind.SOURCE, "orders", ORDERS)
+    create(shop, Kind.SOURCE, "visits", {"table": "visits", "time": "at"})
+    create(shop, Kind.METRIC, "tax", {"source": "visits", "expr": "sum(tax)"})
+    body = {"source": "orders", "expr": "sum(amount) /* net */", "where": "kind = 'completed'", "description": "tax"}
+    create(shop, Kind.METRIC, "paid", body)
+    create(shop, Kind.METRIC, "taxed", {"source": "orders", "expr": "sum(tax)"})  # a column of that name
+    change(shop, Kind.SOURCE, "orders", {"table": "shop.orders", "time": "ordered_at"})
+    with shop.transaction() as connection:
+        assert catalog.where_used(connection, "shop", Kind.METRIC, "tax") == {}
+        catalog.remove(connection, ANN, "shop", Kind.METRIC, "tax")
+        catalog.remove(connection, ANN, "shop", Kind.SOURCE, "visits")
+
+
+def test_a_query_over_a_source_uses_it(shop: Store) -> None:
+    create(shop, Kind.SOURCE, "orders", ORDERS)
+    create(shop, Kind.SOURCE, "paid_orders", {"sql": "select * from orders where paid", "time": "at"})
+    with shop.transaction() as connection, pytest.raises(ConflictError, match="is used by source 'paid_orders'"):
+        catalog.remove(connection, ANN, "shop", Kind.SOURCE, "orders")
+
+
+def test_a_source_is_not_narrowed_below_what_is_said_of_its_events(shop: Store) -> None:
+    create(shop, Kind.SOURCE, "orders", ORDERS)
+    create(shop, Kind.EVENT, "checkout", {"source": "orders", "where": "kind = 'x'"})
+    create(shop, Kind.METRIC, "checkout_value", {"event": "checkout", "aggregation": "sum", "column": "net"})
+    with pytest.raises(ConflictError, match=r"^net of source 'orders' is used by metric 'checkout_value'") as caught:
+        change(shop, Kind.SOURCE, "orders", ORDERS | {"columns": {}})
+    assert caught.value.status == 409

@@ -50,7 +50,7 @@ def sync_files(connection: Connection, author: Author, project: Project, name: s
     seen = set()
     for kind, noun in _nouns(project):
         seen.add((kind, noun.name))
-        content = Content(owned_by=Owner.FILE, noun=noun, place=_place(noun))
+        content = Content(owned_by=Owner.FILE, noun=noun, place=_place(noun), dialect=project.dialect)
         old = known.get((kind, noun.name))
         if old is None:
             add(connection, author, name, kind, noun.name, content)
