@@ -86,18 +86,18 @@ def _distinct(run: Run, last: int) -> None:
         f"CREATE TEMP TABLE packed AS SELECT (eid::BIGINT << 31) + (u << 11) + (day - {EPOCH}) AS k FROM g "
         "JOIN closure USING (aid) ORDER BY k"
     )
-    once = "SELECT k FROM (SELECT k, lag(k, 1, -1) OVER () AS p FROM packed) WHERE k <> p"
-    around = f"SELECT k, lag(k, 1, -1) OVER () AS p, lead(k, 1, -1) OVER () AS n FROM ({once})"
+    around = "SELECT k, lag(k, 1, -1) OVER () AS p, lead(k, 1, -1) OVER () AS n FROM packed"
     flags = ", ".join(
         f"count(*) FILTER (WHERE p <= day - {w}) AS e{w}, count(*) FILTER (WHERE n >= day + {w}) AS x{w}"
         for w in WINDOWS
     )
     run(
-        f"CREATE TEMP TABLE c AS SELECT eid, day, count(*) AS value, count(*) FILTER (WHERE p < week) AS week, "
+        f"CREATE TEMP TABLE c AS WITH a AS MATERIALIZED ({around}) "
+        "SELECT eid, day, count(*) FILTER (WHERE p < day) AS value, count(*) FILTER (WHERE p < week) AS week, "
         f"count(*) FILTER (WHERE p < month) AS month, count(*) FILTER (WHERE p < 0) AS ever, {flags} FROM ("
         f"SELECT (k >> 31)::INTEGER AS eid, (k & 2047)::INTEGER + {EPOCH} AS day, "
         f"CASE WHEN p >> 11 = k >> 11 THEN (p & 2047)::INTEGER + {EPOCH} ELSE -9999 END AS p, "
-        f"CASE WHEN n >> 11 = k >> 11 THEN (n & 2047)::INTEGER + {EPOCH} ELSE 999999 END AS n FROM ({around})) "
+        f"CASE WHEN n >> 11 = k >> 11 THEN (n & 2047)::INTEGER + {EPOCH} ELSE 999999 END AS n FROM a) "
         "JOIN days USING (day) GROUP BY eid, day"
     )
     run("CREATE TABLE tally.days AS SELECT eid, day, value FROM c ORDER BY eid, day")
@@ -128,9 +128,10 @@ def _points(run: Run, window: int, last: int, enter: str, leave: str) -> None:
         f"FROM (SELECT * FROM ({enter} UNION ALL {leave}) ORDER BY k)"
     )
     run(
-        f"CREATE TABLE tally.over_{window} AS SELECT (k >> {BITS})::INTEGER AS eid, (k & {mask})::INTEGER + {EPOCH} AS day, "
+        f"CREATE TABLE tally.over_{window} AS WITH r AS MATERIALIZED (SELECT * FROM ({running}) WHERE k <> n AND v > 0) "
+        f"SELECT (k >> {BITS})::INTEGER AS eid, (k & {mask})::INTEGER + {EPOCH} AS day, "
         f"CASE WHEN n >> {BITS} = k >> {BITS} THEN least((n & {mask})::INTEGER + {EPOCH}, {last} + 1) ELSE {last} + 1 END AS nxt, "
-        f"v::BIGINT AS value FROM ({running}) WHERE k <> n AND v > 0 AND (k & {mask})::INTEGER + {EPOCH} <= {last}"
+        f"v::BIGINT AS value FROM r WHERE (k & {mask})::INTEGER + {EPOCH} <= {last}"
     )
 
 

@@ -49,9 +49,9 @@ def run_module(module: str, case: str, options: dict[str, Any]) -> dict[str, Any
     return _run([sys.executable, "-m", module, case, json.dumps(options)])
 
 
-def run_sqlmesh(python: Path, folder: Path) -> dict[str, Any]:
-    """Apply a SQLMesh project in SQLMesh's environment."""
-    return _run([str(python), str(ROOT / "bench" / "run_sqlmesh.py"), str(folder)], "")
+def run_sqlmesh(python: Path, folder: Path, last: str) -> dict[str, Any]:
+    """Apply a SQLMesh project up to a last day in SQLMesh's environment."""
+    return _run([str(python), str(ROOT / "bench" / "run_sqlmesh.py"), str(folder), last], "")
 
 
 def _run(command: list[str], path: str = f"{ROOT / 'src'}:{ROOT}") -> dict[str, Any]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import naive
+from bench import models, naive
+from tallystick.compiler.plan import plan
+from tallystick.definitions.project import Warehouse
+from tallystick.interop import sqlmesh_export
 
 VERSION = "0.236.4"
 HOME = Path(__file__).parent / ".contenders" / "sqlmesh"
-GRAINS = ("day", "week", "month")
+BATCH_DAYS = 365
+"""OSO's setting for rolling models (metrics_tools/runner): a year at a time."""
 
 
 def install() -> Path | None:
@@ -36,7 +42,7 @@ def install() -> Path | None:
 
 
 def write(folder: Path, database: Path, metric: str, last: str) -> None:
-    """Write a SQLMesh project whose models are the naive SELECTs, materialised incrementally by time."""
+    """Write a SQLMesh project of the naive SELECTs, each over the interval it is asked for, as OSO's models are."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "models").mkdir(parents=True)
     (folder / "config.yaml").write_text(
@@ -51,7 +57,30 @@ def write(folder: Path, database: Path, metric: str, last: str) -> None:
             (folder / "models" / f"{naive.name(metric, entity, view)}.sql").write_text(text)
 
 
+def write_export(folder: Path, database: Path, metric: str, _last: str) -> None:
+    """Write what `tally export sqlmesh` makes of the same models: days are summed before windows join them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    found = replace(models.project(metric), warehouses={"default": Warehouse(path=str(database))})
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    report = sqlmesh_export.export(found, plan(found), folder, schema="tally", start=start)
+    if report.failed:
+        raise RuntimeError(f"{report.failed}")
+
+
 def _model(metric: str, entity: str, view: str, last: str) -> str:
     name = naive.name(metric, entity, view)
-    query = naive.model(metric, entity, view, last)
-    return f"MODEL (name tally.{name}, kind FULL);\n\n{query}\n"
+    if view == "all":
+        return f"MODEL (name tally.{name}, kind FULL);\n\n{naive.model(metric, entity, view, last)}\n"
+    source, value = naive.rows(metric, entity), f"{naive.VALUE[metric]}::BIGINT AS value"
+    first, end = "CAST(@start_ds AS DATE)", "CAST(@end_ds AS DATE)"
+    if view.isdigit():
+        spine = f"SELECT unnest(generate_series({first}, {end}, INTERVAL 1 DAY))::DATE AS tick"
+        rows = f"SELECT * FROM ({source}) AS q WHERE day BETWEEN {first} - {int(view) - 1} AND {end}"
+        join = f"r.day <= s.tick AND r.day > s.tick - {view}"
+        query = f"SELECT s.tick AS bucket, id, {value} FROM ({spine}) AS s JOIN ({rows}) AS r ON {join} GROUP BY 1, 2"
+    else:
+        bucket = f"date_trunc('{view}', day)::DATE"
+        within = f"{bucket} BETWEEN date_trunc('{view}', {first})::DATE AND {end}"
+        query = f"SELECT {bucket} AS bucket, id, {value} FROM ({source}) AS r WHERE {within} GROUP BY 1, 2"
+    kind = f"kind INCREMENTAL_BY_TIME_RANGE (time_column bucket, batch_size {BATCH_DAYS})"
+    return f"MODEL (name tally.{name}, {kind}, cron '@daily');\n\n{query}\n"

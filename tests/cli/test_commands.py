@@ -190,9 +190,30 @@ def test_build_twice(shop: Path, tally: Any) -> None:
     assert (shop / "warehouse.duckdb").exists()
 
 
+def test_read_gives_what_was_built_and_totals_of_it(shop: Path, tally: Any) -> None:
+    missing = tally("read", "orders", "--entity", "store")
+    assert (missing.code, missing.out) == (1, "")
+    assert missing.err == "error: orders_to_store_daily is not built (build it: tally build -s orders_to_store_daily)\n"
+    tally("build", "-s", "orders")
+    rows = tally("read", "orders", "--entity", "store", "-f", "json").json
+    store = rows[0]["store_id"]
+    mine = tally("read", "orders", "--entity", "store", "--id", store, "-f", "json").json
+    assert mine == [row for row in rows if row["store_id"] == store]
+    [total] = tally("read", "orders", "--entity", "store", "--total", "sum", "--total", "count", "-f", "json").json
+    everything = tally("query", "orders", "--all-time", "-f", "json").json[0]["value"]
+    assert int(total["sum"]) == everything
+    monthly = tally("read", "orders", "--total", "sum", "--per", "month", "-f", "json").json
+    assert [int(row["sum"]) for row in monthly] == [
+        row["value"] for row in tally("query", "orders", "--grain", "month", "-f", "json").json
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
+        (["read", "orders", "--total", "median"], "'median' is not a function of values"),
+        (["read", "orders", "--per", "month"], "are for totals"),
+        (["read", "orders", "--id", "x"], "is not split by an entity"),
         (["query", "ordres"], "did you mean 'orders'?"),
         (["query", "orders", "--grain", "mont"], "'mont' is not a grain"),
         (["query", "orders", "--window", "0"], "empty"),

@@ -82,7 +82,6 @@ def build_family(
 def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | None) -> list[BuiltState]:
     state.prepare(job.engine)
     one_pass_state.prepare(job.engine)
-    execute(job.engine, interning.read_memberships(job.family, job.project))
     is_current = _has_current_memberships(job)
     groups: dict[int, list[tuple[Member, Stored]]] = {}
     extended: dict[str, int] = {}

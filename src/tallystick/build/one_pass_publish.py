@@ -11,19 +11,21 @@ from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.aggregate_model import BUCKET
 from tallystick.compiler.definition_hash import definition_hash
-from tallystick.compiler.model import Model
+from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.one_pass.days import as_date, day_of, number
 from tallystick.compiler.one_pass.family import Family, Member
+from tallystick.compiler.one_pass.held import Reach
+from tallystick.compiler.one_pass.interning import level
 from tallystick.compiler.one_pass.names import Schema, quoted
-from tallystick.compiler.one_pass.views import Reach, model_view, row_count
+from tallystick.compiler.one_pass.views import model_view, row_counts
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.sql.calendar import Calendar, floor_date, local_date, start_of_day
 
 CHANGE_POINTS = "change_points"
 DENSE = "dense"
-COUNTED = 1_000_000
-"""Up to this many stored rows a build counts the dense rows of each model; beyond it would cost what it saves."""
+COUNTED = 250_000
+"""Up to this many daily counters a build counts the dense rows of each model; beyond it would cost what it saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def publish(
 ) -> list[BuiltState]:
     """Put the models of a metric in place and return their states; run it in the transaction of the build.
 
-    `row_count` is 0 for models too large to count in passing.
+    `row_count` is None for models too large to count in passing.
     """
     calendar = Calendar(project.settings.time_zone, project.settings.week_start)
     start = project.settings.start
@@ -57,7 +59,7 @@ def publish(
             storage=storage,
             covered_start=covered,
             covered_end=target.stored.end,
-            row_count=0,
+            row_count=None,
             built_at=now,
         )
         before = old.get(model.name)
@@ -80,7 +82,8 @@ def query(project: Project, target: Publication, model: Model, schema: Schema, f
 def _reach(project: Project, target: Publication, first: int | None = None) -> Reach:
     start = project.settings.start
     calendar = Calendar(project.settings.time_zone, project.settings.week_start)
-    return Reach(first, target.stored.last, None if start is None else number(local_date(start, calendar)))
+    begin = None if start is None else number(local_date(start, calendar))
+    return Reach(first, target.stored.last, begin, is_open=True)
 
 
 def _write_view(
@@ -115,9 +118,17 @@ def _counted(engine: Engine, project: Project, target: Publication, found: Seque
     if engine.run(f"SELECT count(*) AS n FROM {schema.table(layout.days)}").to_pylist()[0]["n"] > COUNTED:
         return list(found)
     reach = _reach(project, target)
+    alike: dict[TimeView, list[Model]] = {}
+    for model in target.member.models:
+        alike.setdefault(model.time, []).append(model)
     arms = [
-        f"SELECT {index} AS i, n FROM ({row_count(model, target.family, layout, schema, reach)}) AS c"
-        for index, model in enumerate(target.member.models)
+        f"SELECT {index} AS i, level, n FROM ({row_counts(models, target.family, layout, schema, reach)}) AS c"
+        for index, models in enumerate(alike.values())
     ]
-    counts = {row["i"]: row["n"] for row in engine.run(" UNION ALL ".join(arms)).to_pylist()}
-    return [replace(built, row_count=counts[index]) for index, built in enumerate(found)]
+    rows = engine.run(" UNION ALL ".join(arms)).to_pylist()
+    times = list(alike)
+    counts = {(times[row["i"]], row["level"]): row["n"] for row in rows}
+    return [
+        replace(built, row_count=counts.get((model.time, level(target.family, model.entity)), 0))
+        for built, model in zip(found, target.member.models, strict=True)
+    ]

@@ -114,7 +114,9 @@ def _stored(row: dict[str, Any]) -> Stored:
 def _layout(facts: dict[str, Any]) -> Layout:
     additive = tuple(Cell(**{**cell, "merge": Merge(cell["merge"])}) for cell in facts["additive"])
     distinct = tuple(Cell(**{**cell, "merge": Merge(cell["merge"])}) for cell in facts["distinct"])
-    return Layout(facts["prefix"], additive, distinct, facts["exists"], tuple(facts["nullable"]))
+    return Layout(
+        facts["prefix"], additive, distinct, facts["exists"], tuple(facts["nullable"]), tuple(facts["windows"])
+    )
 
 
 def _text(value: str) -> str:

@@ -21,12 +21,12 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltModel:
-    """The outcome for one model; `rows` counts what it now holds, `error` says why it failed."""
+    """The outcome for one model; `rows` counts what it now holds (None: not counted), `error` says why it failed."""
 
     name: str
     metric: str
     action: Action
-    rows: int = 0
+    rows: int | None = 0
     seconds: float = 0.0
     error: str | None = None
 

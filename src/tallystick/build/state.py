@@ -20,14 +20,17 @@ _COLUMNS = {
     "storage": "VARCHAR NOT NULL",
     "covered_start": "TIMESTAMP",
     "covered_end": "TIMESTAMP NOT NULL",
-    "row_count": "BIGINT NOT NULL",
+    "row_count": "BIGINT",
     "built_at": "TIMESTAMP NOT NULL",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltState:
-    """The state of one built model: which definition, which time is covered (UTC, half-open), how it is stored."""
+    """The state of one built model: which definition, which time is covered (UTC, half-open), how it is stored.
+
+    `row_count` is None where counting would have cost too much.
+    """
 
     model: str
     metric: str
@@ -35,7 +38,7 @@ class BuiltState:
     storage: str
     covered_start: datetime | None
     covered_end: datetime
-    row_count: int
+    row_count: int | None
     built_at: datetime
 
 
@@ -86,7 +89,7 @@ def _values(state: BuiltState, dialect: str) -> list[str]:
         _text(state.storage),
         _instant(state.covered_start, dialect),
         _instant(state.covered_end, dialect),
-        str(state.row_count),
+        "NULL" if state.row_count is None else str(state.row_count),
         _instant(state.built_at, dialect),
     ]
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "render": Entry("tallystick.cli.render", "Print the SQL of a metric, in any dialect."),
     "query": Entry("tallystick.cli.query", "Compute a metric from the rows of its source and print its values."),
     "build": Entry("tallystick.cli.build", "Write models into the warehouse, incrementally."),
+    "read": Entry("tallystick.cli.read", "Print rows of a built model, or totals of them, without computing it again."),
     "collect": Entry("tallystick.cli.collect", "Read the series of metrics into the store, bucket by bucket."),
     "runs": Entry(
         "tallystick.cli.runs",

@@ -71,7 +71,7 @@ def demo(
         _write_summary(title_of(name, summaries), summaries)
     for model in report.failed:
         note(f"error: {model.name}: {model.error}")
-    rows = sum(model.rows for model in report.models)
+    rows = sum(model.rows or 0 for model in report.models)
     for line in what_next(f"{len(report.models)} models, {rows:,} values, {perf_counter() - started:.1f} s", folder):
         note(line)
     if report.failed or errors:

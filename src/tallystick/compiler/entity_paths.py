@@ -70,12 +70,16 @@ def anchor(source: Source, target: str, entities: Mapping[str, Entity]) -> Ancho
     )
 
 
-def membership(anchor: Anchor, project: Project) -> exp.Query:
+def membership(anchor: Anchor, project: Project, among: exp.Query | None = None) -> exp.Query:
     """Return (member_id, entity_id) pairs without repeats, however many paths lead from one to the other.
 
-    Counting a pair once is what keeps a thing reachable twice from being counted twice (spec oso §9.3).
+    Counting a pair once is what keeps a thing reachable twice from being counted twice (spec oso §9.3). `among` is a
+    query of the only members asked for.
     """
     ways = [_path_query(path, project, validity=False).distinct(copy=False) for path in anchor.paths]
+    if among is not None:
+        for way in ways:
+            way.where(way.selects[0].this.copy().isin(query=among.copy()), copy=False)
     return _stacked(ways, distinct=True)
 
 

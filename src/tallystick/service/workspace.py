@@ -138,6 +138,41 @@ class Workspace:
             table = query.run(engine, self.project, chosen, conditions, start, end, self.as_of, limit)
         return _as_format(table, format)
 
+    def read(  # noqa: PLR0913 - the words of the command line
+        self,
+        metric: str,
+        *,
+        model: str | None = None,
+        entity: str | None = None,
+        grain: str | None = None,
+        window: int | str | None = None,
+        all_time: bool = False,
+        by: Sequence[str] = (),
+        start: Instant | None = None,
+        end: Instant | None = None,
+        ids: Sequence[str | int] = (),
+        totals: Sequence[str] = (),
+        per: str | None = None,
+        by_entity: bool = False,
+        limit: int | None = None,
+        format: Literal["arrow", "pandas", "polars"] = "arrow",  # noqa: A002 - the word the command line uses
+    ) -> Frame:
+        """Return rows of a built model, or totals of them, without computing it again; what was built last is read.
+
+        `ids` are keys of the entities wanted. `totals` are functions of the values (count, sum, avg, min, max), over
+        all rows, or for each bucket of the grain `per` and, with `by_entity`, each entity. Raise MissingTableError
+        for a model that is not built.
+        """
+        from tallystick.service import built
+
+        chosen = query.choose(
+            self.project, metric, model=model, entity=entity, grain=grain, window=window, all_time=all_time, by=by
+        )
+        covered = query.span(self.project, chosen, start, end, self.as_of)
+        ask = built.Ask(tuple(ids), tuple(totals), per, by_entity=by_entity, limit=limit)
+        begin, stop = covered.first_day if start is not None else None, covered.last_day if end is not None else None
+        return _as_format(built.read(self._read(), self.project, chosen, begin, stop, ask), format)
+
     def preview(self, source: str | None = None, *, sql: str | None = None, table: str | None = None) -> Preview:
         """Look at a source of the project, or at a query or table of its warehouse that is none yet.
 

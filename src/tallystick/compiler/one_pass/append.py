@@ -6,7 +6,7 @@ buckets and totals as differences, and into windows as movements on top of the v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from tallystick.compiler.one_pass import days as calendar
@@ -15,7 +15,7 @@ from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.layout import NONE_AFTER, NONE_BEFORE, OPEN, Layout
 from tallystick.compiler.one_pass.names import create_work, work
 from tallystick.compiler.one_pass.presence import ever, flag_columns, flags, in_grain, leaves
-from tallystick.compiler.one_pass.rolling import Counted, frames, movements
+from tallystick.compiler.one_pass.rolling import WINDOW, Counted, frames, movements, numbered
 from tallystick.compiler.one_pass.tables import (
     Flag,
     Plan,
@@ -42,7 +42,8 @@ def append(plan: Plan, streams: Sequence[Stream], since: int, settled: int) -> l
     `settled` is the day up to which the last build thought that nothing would change; a restatement may go back more.
     """
     layout, schema = plan.layout, plan.schema
-    found = [s for window in plan.member.windows for s in _unsettle(plan, window, since)] if since < settled else []
+    windows = plan.member.windows
+    found = _unsettle(plan, since) if windows and since < settled else []
     found += [create_work(_old(plan, "days"), f"SELECT * FROM {schema.table(layout.days)} WHERE day >= {since}")]
     for stream in streams:
         if stream.measure is None:
@@ -58,9 +59,7 @@ def append(plan: Plan, streams: Sequence[Stream], since: int, settled: int) -> l
         work(_old(plan, "days")) if layout.additive else None, {key: work(_old(plan, key)) for key in layout.keys}
     )
     found += _carry(plan, new, old, since)
-    for window in plan.member.windows:
-        found += _extend(plan, window, new, since)
-    return found
+    return [*found, *_extend(plan, new, since)] if windows else found
 
 
 # -- presence ---------------------------------------------------------------------------------------------------------
@@ -221,48 +220,79 @@ def _negated(layout: Layout, arm: Arm) -> dict[str, str]:
 # -- windows ----------------------------------------------------------------------------------------------------------
 
 
-def _extend(plan: Plan, window: Window, new: Counted, since: int) -> list[str]:
-    """Continue the change points of a window from the values of the day before `since`."""
-    layout, schema, last = plan.layout, plan.schema, plan.extent.last
-    history, table = schema.table(layout.rolling(window)), schema.table(layout.recent(layout.rolling(window)))
-    settled = plan.extent.settled
-    part = layout.rolling(window)
-    before, moved, points = (_work(plan, part, name) for name in ("before", "moved", "points"))
-    days = Counted(schema.table(layout.days) if layout.additive else None, new.flags)
-    leaving = {key: schema.table(layout.leaving(key)) for key in layout.keys}
-    arms = movements(layout, window, days, leaving, within=(since, last))
-    keys = ["c.eid AS eid", "c.day AS day"]
-    touched = f"SEMI JOIN {work(moved)} AS x ON x.eid = c.eid"
-    exact = {cell.name: f"c.{cell.name}" for cell in layout.cells if cell.exact}
-    context = [Arm(f"{work(moved)} AS c", keys, {cell.name: f"c.{cell.name}" for cell in layout.cells})]
-    context.append(Arm(f"{work(before)} AS c {touched}", ["c.eid AS eid", f"{since - 1} AS day"], exact))
-    if not layout.is_exact:
-        loose = {cell.name: f"c.{cell.name}" for cell in layout.additive if not cell.exact}
-        recent = f"c.day >= {since - window.days - 1} AND c.day < {since}"
-        context.append(Arm(f"{schema.table(layout.days)} AS c {touched} WHERE {recent}", keys, loose))
-    every = f"SELECT * FROM ({frames(layout, window, context, last)}) AS f WHERE day >= {since}"
-    columns = ", ".join(["eid", "day", "nxt", *(cell.name for cell in layout.cells)])
-    kept = ", ".join(["b.eid", "b.day", f"coalesce(p.day, {OPEN})", *(f"b.{cell.name}" for cell in layout.cells)])
-    changed = f"(nxt <> {OPEN} OR eid IN (SELECT eid FROM {work(points)}))"
+def _extend(plan: Plan, new: Counted, since: int) -> list[str]:
+    """Continue the change points of all windows from the values of the day before `since`."""
+    layout, settled = plan.layout, plan.extent.settled
+    history, table = plan.schema.table(layout.rolling), plan.schema.table(layout.recent(layout.rolling))
+    before, moved, points = (_work(plan, layout.rolling, name) for name in ("before", "moved", "points"))
+    columns = ", ".join([WINDOW, "eid", "day", "nxt", *(cell.name for cell in layout.cells)])
+    cells = (f"b.{cell.name}" for cell in layout.cells)
+    kept = ", ".join([f"b.{WINDOW}", "b.eid", "b.day", f"coalesce(p.day, {OPEN})", *cells])
+    first = f"SELECT {WINDOW}, eid, min(day) AS day FROM {work(points)} GROUP BY {WINDOW}, eid"
+    changed = f"(nxt <> {OPEN} OR ({WINDOW}, eid) IN (SELECT ({WINDOW}, eid) FROM {work(points)}))"
     return [
+        *_leavers(plan, since),
         create_work(before, f"SELECT * FROM {table} WHERE day < {since}"),
-        create_work(moved, merged(layout, arms, ["eid", "day"])),
-        create_work(points, every),
+        create_work(moved, _of_windows(plan, lambda window: _movements(plan, window, new, since))),
+        create_work(points, _of_windows(plan, lambda window: _points(plan, window, since))),
         f"DELETE FROM {table} WHERE day >= {since} OR {changed}",
         f"INSERT INTO {table} ({columns}) SELECT {kept} FROM {work(before)} AS b "
-        f"LEFT JOIN (SELECT eid, min(day) AS day FROM {work(points)} GROUP BY eid) AS p ON p.eid = b.eid "
+        f"LEFT JOIN ({first}) AS p ON p.{WINDOW} = b.{WINDOW} AND p.eid = b.eid "
         f"WHERE b.nxt <> {OPEN} OR p.day IS NOT NULL",
-        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {work(points)} WHERE {layout.exists} > 0 "
-        "ORDER BY eid, day",
-        f"INSERT INTO {history} ({columns}) SELECT {columns} FROM {table} WHERE nxt < {settled}",
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {work(points)} WHERE {layout.exists} > 0",
+        f"INSERT INTO {history} ({columns}) SELECT {columns} FROM {table} WHERE nxt < {settled} "
+        f"ORDER BY {WINDOW}, eid, day",
         f"DELETE FROM {table} WHERE nxt < {settled}",
     ]
 
 
-def _unsettle(plan: Plan, window: Window, since: int) -> list[str]:
+def _of_windows(plan: Plan, rows: Callable[[Window], str]) -> str:
+    return " UNION ALL ".join(numbered(plan.layout, window, rows(window)) for window in plan.member.windows)
+
+
+def _leavers(plan: Plan, since: int) -> list[str]:
+    """Pick the days out of all counters, in one reading, that leave a window of a fixed length from `since` on."""
+    layout, last = plan.layout, plan.extent.last
+    fixed = [window for window in plan.member.windows if window.is_fixed]
+    if not layout.additive or not fixed:
+        return []
+    ranges = " OR ".join(f"day BETWEEN {since - w.days} AND {last - w.days}" for w in fixed)
+    rows = f"SELECT * FROM {plan.schema.table(layout.days)} WHERE {ranges}"
+    return [create_work(_work(plan, layout.rolling, "leavers"), rows)]
+
+
+def _movements(plan: Plan, window: Window, new: Counted, since: int) -> str:
+    """Return what enters and leaves a window from `since` on."""
+    layout = plan.layout
+    days = work(_work(plan, layout.rolling, "leavers")) if window.is_fixed else plan.schema.table(layout.days)
+    keys = {key: plan.schema.table(layout.leaving(key)) for key in layout.keys}
+    leaving = Counted(days if layout.additive else None, keys)
+    arms = movements(layout, window, new, leaving, within=(since, plan.extent.last))
+    return merged(layout, arms, ["eid", "day"])
+
+
+def _points(plan: Plan, window: Window, since: int) -> str:
+    """Return the change points of a window from `since` on, also to nothing, of the entities that moved."""
+    layout = plan.layout
+    moved = f"(SELECT * FROM {work(_work(plan, layout.rolling, 'moved'))} WHERE {WINDOW} = {layout.number(window)})"
+    before = work(_work(plan, layout.rolling, "before"))
+    keys = ["c.eid AS eid", "c.day AS day"]
+    touched = f"SEMI JOIN {moved} AS x ON x.eid = c.eid"
+    exact = {cell.name: f"c.{cell.name}" for cell in layout.cells if cell.exact}
+    context = [Arm(f"{moved} AS c", keys, {cell.name: f"c.{cell.name}" for cell in layout.cells})]
+    held = f"{before} AS c {touched} WHERE c.{WINDOW} = {layout.number(window)}"
+    context.append(Arm(held, ["c.eid AS eid", f"{since - 1} AS day"], exact))
+    if not layout.is_exact:
+        loose = {cell.name: f"c.{cell.name}" for cell in layout.additive if not cell.exact}
+        recent = f"c.day >= {since - window.days - 1} AND c.day < {since}"
+        context.append(Arm(f"{plan.schema.table(layout.days)} AS c {touched} WHERE {recent}", keys, loose))
+    return f"SELECT * FROM ({frames(layout, window, context, plan.extent.last)}) AS f WHERE day >= {since}"
+
+
+def _unsettle(plan: Plan, since: int) -> list[str]:
     """Take change points that reach into days to be restated out of the history."""
-    history = plan.schema.table(plan.layout.rolling(window))
-    recent = plan.schema.table(plan.layout.recent(plan.layout.rolling(window)))
+    history = plan.schema.table(plan.layout.rolling)
+    recent = plan.schema.table(plan.layout.recent(plan.layout.rolling))
     return [
         f"INSERT INTO {recent} SELECT * FROM {history} WHERE nxt >= {since}",
         f"DELETE FROM {history} WHERE nxt >= {since}",

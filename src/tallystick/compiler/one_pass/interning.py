@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlglot import exp
+
 from tallystick.compiler.entity_paths import GROUP, MEMBER, anchor, membership
 from tallystick.compiler.lower import to_text
 from tallystick.compiler.one_pass.family import Family
 from tallystick.compiler.one_pass.gather import ID, KEY, Stream, head_names
 from tallystick.compiler.one_pass.names import DIALECT, Schema, create_work, quoted, work
-from tallystick.definitions.entity import ALL
+from tallystick.compiler.relations import relation
+from tallystick.definitions.entity import ALL, RollUp
 from tallystick.definitions.project import Project
 
 NEW_BASE = "new_base"
@@ -118,22 +121,23 @@ def intern_keys(schema: Schema, stream: Stream, *, create: bool) -> list[str]:
     return [f"INSERT INTO {table} SELECT {number}, {key} FROM ({fresh}) AS fresh"]
 
 
-def read_memberships(family: Family, project: Project) -> list[str]:
-    """Return the statements that read the memberships a family relies on into working tables."""
-    pairs = {entity: _membership(family, project, entity) for entity in family.entities}
-    return [create_work(f"members_{entity}", query) for entity, query in pairs.items() if query is not None]
-
-
 def membership_print(family: Family, project: Project) -> str | None:
-    """Return a query for a fingerprint of the memberships read, None where a family relies on none."""
-    arms: list[str] = []
-    for entity in family.entities:
-        if _membership(family, project, entity) is not None:
-            marks = f"hash({quoted(MEMBER)}, {quoted(GROUP)}, {level(family, entity)})"
-            arms.append(f"SELECT {marks} AS mark FROM {work(f'members_{entity}')} AS pairs")
+    """Return a query for a fingerprint of the mappings a family relies on, None where it relies on none."""
+    ways = [anchor(project.sources[family.source], e, project.entities) for e in family.entities if e != ALL]
+    edges = dict.fromkeys(edge for way in ways for path in way.paths for edge in path)
+    arms = [
+        exp.select(exp.func("hash", *_ends(edge), exp.Literal.number(index)).as_("mark"))
+        .from_(relation(edge.through, project, "edge"), copy=False)
+        .sql(DIALECT)
+        for index, edge in enumerate(edges)
+    ]
     if not arms:
         return None
     return f"SELECT concat(count(*), '-', bit_xor(mark), '-', sum(mark)) AS mark FROM ({' UNION ALL '.join(arms)})"
+
+
+def _ends(edge: RollUp) -> tuple[exp.Expr, exp.Expr]:
+    return exp.column(edge.child_key, "edge"), exp.column(edge.parent_key, "edge")
 
 
 def membership_changed(family: Family, project: Project, schema: Schema) -> str:
@@ -170,20 +174,15 @@ def _reached(family: Family, project: Project, entity: str, base: str) -> str:
     tail = f", {dims}" if dims else ""
     if entity == ALL:
         return f"SELECT bid{tail} FROM {base} AS n"
-    pairs = _membership(family, project, entity)
-    if pairs is None:
+    reach = anchor(project.sources[family.source], entity, project.entities)
+    if not reach.paths:
         return f"SELECT bid, {quoted(ID)} AS id{tail} FROM {base} AS n WHERE {quoted(ID)} IS NOT NULL"
+    met = exp.select(exp.column(ID, quoted=True)).from_(exp.to_table(base, dialect=DIALECT))
+    pairs = to_text(membership(reach, project, met), DIALECT, pretty=False)
     return (
-        f"SELECT bid, m.{quoted(GROUP)} AS id{tail} FROM {base} AS n JOIN {work(f'members_{entity}')} AS m "
+        f"SELECT bid, m.{quoted(GROUP)} AS id{tail} FROM {base} AS n JOIN ({pairs}) AS m "
         f"ON n.{quoted(ID)} = m.{quoted(MEMBER)}"
     )
-
-
-def _membership(family: Family, project: Project, entity: str) -> str | None:
-    if entity == ALL:
-        return None
-    reach = anchor(project.sources[family.source], entity, project.entities)
-    return to_text(membership(reach, project), DIALECT, pretty=False) if reach.paths else None
 
 
 def _entity_columns(family: Family, entity: str) -> list[str]:

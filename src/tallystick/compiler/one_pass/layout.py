@@ -12,6 +12,8 @@ NONE_BEFORE = -10_000_000
 NONE_AFTER = 10_000_000
 OPEN = 9_999_999
 """The `nxt` of a change point that still holds: later than any day."""
+VOID = -100_000_000
+"""Added to the `nxt` of a change point that was copied to the small table: it then ends before it begins."""
 MAX_INTEGER = 2**62
 MAX_EXACT_DOUBLE = 2**53
 
@@ -40,7 +42,8 @@ class Cell:
 class Layout:
     """The storage of one metric: additive cells, distinct cells, and the one that tells whether a row exists.
 
-    `nullable` are sums that can be NULL although rows exist; each has a companion cell counting its values.
+    `nullable` are sums that can be NULL although rows exist; each has a companion cell counting its values. `windows`
+    are the suffixes of the rolling windows; change points say which of them they belong to by its place here.
     """
 
     prefix: str
@@ -48,6 +51,7 @@ class Layout:
     distinct: tuple[Cell, ...]
     exists: str
     nullable: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -73,9 +77,14 @@ class Layout:
         """Return the table of a calendar grain."""
         return f"{self.prefix}_{grain.value}"
 
-    def rolling(self, window: Window) -> str:
-        """Return the table of change points of a window."""
-        return f"{self.prefix}_{window.suffix}"
+    @property
+    def rolling(self) -> str:
+        """Return the table of change points of all windows."""
+        return f"{self.prefix}_rolling"
+
+    def number(self, window: Window) -> int:
+        """Return the number by which change points name their window."""
+        return self.windows.index(window.suffix)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -100,7 +109,7 @@ class Layout:
 
     def tables(self, member: Member) -> tuple[str, ...]:
         """Return the names of all tables of a metric."""
-        split = [*map(self.rolling, member.windows), *map(self.seen, self.keys)]
+        split = [*([self.rolling] if self.windows else []), *map(self.seen, self.keys)]
         found = [self.days, *map(self.grain, member.grains), *split, *map(self.recent, split)]
         found += [self.all_time] if member.has_all_time else []
         return (*found, *(map(self.leaving, self.keys) if member.windows else ()))
@@ -155,7 +164,8 @@ def layout(member: Member, types: dict[str, str], facts: dict[str, Facts]) -> La
         exists = full[0] if full else presence(distinct[0].name)
     if distinct and exists == presence(distinct[0].name):
         distinct.append(Cell(exists, Merge.SUM, "BIGINT", "BIGINT", key=distinct[0].name, counts_missing=True))
-    return Layout(member.prefix, tuple(additive), tuple(distinct), exists, tuple(nullable))
+    windows = tuple(window.suffix for window in member.windows)
+    return Layout(member.prefix, tuple(additive), tuple(distinct), exists, tuple(nullable), windows)
 
 
 def presence(name: str) -> str:

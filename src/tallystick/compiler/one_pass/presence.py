@@ -60,16 +60,26 @@ def packing(first: int, last: int, max_uid: int, max_eid: int) -> Packing:
 def gaps(packed: str, found: Packing) -> str:
     """Return a query of (eid, uid, day, before, after) from a working table of sorted packed values, repeats allowed.
 
-    Windows without an order read the stored order: sorting once more would cost several times as much (spec §3.4).
+    A repeat has its own day before or after it, so that it is counted once. Windows without an order read the stored
+    order: sorting once more would cost several times as much (spec §3.4). They are the work of one thread; their
+    result is kept for a moment, so that all threads read on.
     """
-    once = f"SELECT k FROM (SELECT k, lag(k, 1, -1) OVER () AS p FROM {work(packed)}) AS s WHERE k <> p"
-    around = f"SELECT k, lag(k, 1, -1) OVER () AS p, lead(k, 1, -1) OVER () AS n FROM ({once}) AS u"
+    around = f"SELECT k, lag(k, 1, -1) OVER () AS p, lead(k, 1, -1) OVER () AS n FROM {work(packed)}"
     return (
+        f"WITH a AS MATERIALIZED ({around}) "
         f"SELECT {found.eid('k')} AS eid, {found.uid('k')} AS uid, {found.day('k')} AS day, "
         f"CASE WHEN {found.pair('p')} = {found.pair('k')} THEN {found.day('p')} ELSE {NONE_BEFORE} END AS before, "
-        f"CASE WHEN {found.pair('n')} = {found.pair('k')} THEN {found.day('n')} ELSE {NONE_AFTER} END AS after "
-        f"FROM ({around}) AS a"
+        f"CASE WHEN {found.pair('n')} = {found.pair('k')} THEN {found.day('n')} ELSE {NONE_AFTER} END AS after FROM a"
     )
+
+
+def last_seen(packed: str, found: Packing, settled: int) -> str:
+    """Return a query of the last (eid, uid, day) of each pair before a day, from a working table of packed values."""
+    before = f"SELECT k FROM {work(packed)} WHERE {found.day('k')} < {settled}"
+    following = f"SELECT k, lead(k, 1, -1) OVER () AS n FROM ({before}) AS b"
+    last = f"SELECT k FROM ({following}) AS f WHERE {found.pair('n')} <> {found.pair('k')}"
+    columns = f"{found.eid('k')} AS eid, {found.uid('k')} AS uid, {found.day('k')} AS day"
+    return f"WITH a AS MATERIALIZED ({last}) SELECT {columns} FROM a"
 
 
 def flag_columns(
@@ -81,7 +91,7 @@ def flag_columns(
     missing = any(cell.counts_missing for cell in cells)
     count = partial(_counter, missing=missing)
     for cell in cells:
-        found.append(count(cell, None, cell.name))
+        found.append(count(cell, "before < f.day", cell.name))
         for grain in grains:
             bound = f"d.{calendar.bucket_column(grain)}"
             bound = bound if start is None else f"greatest({bound}, {since})"
@@ -123,8 +133,7 @@ def leaves(cell: Cell, window: Window) -> str:
     return f"{cell.name}_leave_{window.count}_{window.unit}"
 
 
-def _counter(cell: Cell, condition: str | None, name: str, *, missing: bool) -> str:
+def _counter(cell: Cell, condition: str, name: str, *, missing: bool) -> str:
     """Return one counter; keys that may be missing are told apart only where there are any."""
-    tests = [*(["uid <> 0"] if missing and not cell.counts_missing else []), *([condition] if condition else [])]
-    test = f" FILTER (WHERE {' AND '.join(tests)})" if tests else ""
-    return f"count(*){test} AS {name}"
+    tests = [*(["uid <> 0"] if missing and not cell.counts_missing else []), condition]
+    return f"count(*) FILTER (WHERE {' AND '.join(tests)}) AS {name}"

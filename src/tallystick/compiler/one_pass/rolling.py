@@ -1,6 +1,6 @@
 """Rolling windows as change points: what enters and leaves, summed up in one sweep (performance spec §3.4).
 
-A change point `(eid, day, nxt, cells)` says that the cells hold from `day` up to the day before `nxt`.
+A change point `(w, eid, day, nxt, cells)` says that the cells of a window hold from `day` up to the day before `nxt`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ from tallystick.compiler.one_pass.names import work
 from tallystick.compiler.one_pass.presence import enters, leaves
 from tallystick.sql.grain import Window
 
+WINDOW = "w"
 DAY_BITS = 20
 """Room for 2,870 years of days beside an entity number of 43 bits."""
+
+
+def numbered(layout: Layout, window: Window, rows: str) -> str:
+    """Return rows of a window with the number that tells them from those of other windows."""
+    return f"SELECT {layout.number(window)}::TINYINT AS {WINDOW}, * FROM ({rows}) AS of_window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +34,11 @@ class Counted:
 
 
 def movements(
-    layout: Layout, window: Window, counted: Counted, leaving: dict[str, str], *, within: tuple[int, int] | None = None
+    layout: Layout, window: Window, entering: Counted, leaving: Counted, *, within: tuple[int, int] | None = None
 ) -> list[Arm]:
     """Return what enters a window on its day and leaves it on another, the latter with its sign turned.
 
-    `leaving` are tables of keys by the day they were last seen. `within` keeps movements on days from a first to a
-    last one only.
+    Keys leave by the day they were last seen. `within` keeps movements on days from a first to a last one only.
     """
     arms: list[Arm] = []
     leave_day = calendar.leave(window, "c.day", "d")
@@ -42,18 +47,19 @@ def movements(
     there = _between(leave_day, within)
     if window.is_fixed and within is not None:
         there = _between("c.day", (within[0] - window.days, within[1] - window.days))
-    if counted.additive is not None:
+    if entering.additive is not None:
         cells = {cell.name: f"c.{cell.name}" for cell in layout.additive}
+        arms.append(Arm(f"{entering.additive} AS c{_where(here)}", ["c.eid AS eid", "c.day AS day"], cells))
+    if leaving.additive is not None:
         turned = {cell.name: f"-c.{cell.name}" if cell.exact else f"NULL::{cell.stored}" for cell in layout.additive}
-        arms.append(Arm(f"{counted.additive} AS c{_where(here)}", ["c.eid AS eid", "c.day AS day"], cells))
         arms.append(
-            Arm(f"{counted.additive} AS c{join}{_where(there)}", ["c.eid AS eid", f"{leave_day} AS day"], turned)
+            Arm(f"{leaving.additive} AS c{join}{_where(there)}", ["c.eid AS eid", f"{leave_day} AS day"], turned)
         )
-    for key, table in counted.flags.items():
+    for key, table in entering.flags.items():
         cells = {cell.name: f"c.{enters(cell, window)}" for cell in layout.of_key(key)}
         some = _some([enters(cell, window) for cell in layout.of_key(key)])
         arms.append(Arm(f"{table} AS c{_where(here, some)}", ["c.eid AS eid", "c.day AS day"], cells))
-    for key, table in leaving.items():
+    for key, table in leaving.flags.items():
         turned = {cell.name: f"-c.{leaves(cell, window)}" for cell in layout.of_key(key)}
         some = _some([leaves(cell, window) for cell in layout.of_key(key)])
         arms.append(Arm(f"{table} AS c{join}{_where(there, some)}", ["c.eid AS eid", f"{leave_day} AS day"], turned))
@@ -63,7 +69,8 @@ def movements(
 def sweep(layout: Layout, arms: Sequence[Arm], first: int, last: int) -> str:
     """Return change points up to a last day where every cell can be taken away again.
 
-    All movements of an entity add up to nothing, so one running sum over all of them needs no partitions.
+    All movements of an entity add up to nothing, so one running sum over all of them needs no partitions. Summing
+    is the work of one thread; its result is kept for a moment, so that all threads write out what follows from it.
     """
     moved = stacked(layout, [_packed(arm, first) for arm in arms])
     sums = ", ".join(f"sum({c.name}) OVER (ROWS UNBOUNDED PRECEDING) AS {c.name}" for c in layout.cells)
@@ -72,9 +79,10 @@ def sweep(layout: Layout, arms: Sequence[Arm], first: int, last: int) -> str:
     day, following = f"((k & {mask})::INTEGER + ({first}))", f"((next_k & {mask})::INTEGER + ({first}))"
     stays = f"next_k >> {DAY_BITS} = k >> {DAY_BITS} AND {following} <= {last}"
     cells = ", ".join(f"{cell.name}::{cell.stored} AS {cell.name}" for cell in layout.cells)
+    held = f"SELECT * FROM ({run}) AS s WHERE k <> next_k AND {layout.exists} > 0"
     return (
-        f"SELECT (k >> {DAY_BITS})::INTEGER AS eid, {day} AS day, CASE WHEN {stays} THEN {following} ELSE {OPEN} END "
-        f"AS nxt, {cells} FROM ({run}) AS r WHERE k <> next_k AND {layout.exists} > 0 AND {day} <= {last}"
+        f"WITH r AS MATERIALIZED ({held}) SELECT (k >> {DAY_BITS})::INTEGER AS eid, {day} AS day, "
+        f"CASE WHEN {stays} THEN {following} ELSE {OPEN} END AS nxt, {cells} FROM r WHERE {day} <= {last}"
     )
 
 

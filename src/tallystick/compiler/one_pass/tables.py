@@ -10,10 +10,10 @@ from tallystick.compiler.one_pass.counters import Arm, gathered_cells, merged
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
 from tallystick.compiler.one_pass.interning import join_entities, keys_table
-from tallystick.compiler.one_pass.layout import NONE_BEFORE, Cell, Layout
+from tallystick.compiler.one_pass.layout import NONE_BEFORE, VOID, Cell, Layout
 from tallystick.compiler.one_pass.names import Schema, create_work, quoted, work
-from tallystick.compiler.one_pass.presence import Packing, ever, flag_columns, flags, gaps, in_grain, leaves
-from tallystick.compiler.one_pass.rolling import Counted, frames, movements, sweep
+from tallystick.compiler.one_pass.presence import Packing, ever, flag_columns, flags, gaps, in_grain, last_seen, leaves
+from tallystick.compiler.one_pass.rolling import Counted, frames, movements, numbered, sweep
 from tallystick.sql.grain import Grain, Window
 
 Flag = Callable[[Cell], str]
@@ -119,8 +119,7 @@ def create_tables(plan: Plan, streams: tuple[Stream, ...]) -> list[str]:
     found += [plan.schema.create(plan.layout.grain(g), grain_rows(plan, counted, g)) for g in plan.member.grains]
     if plan.member.has_all_time:
         found.append(plan.schema.create(plan.layout.all_time, all_time_rows(plan, counted)))
-    for window in plan.member.windows:
-        found += _rolling(plan, counted, window)
+    found += _rolling(plan, counted) if plan.member.windows else []
     for key in plan.layout.keys if plan.member.windows else ():
         found.append(plan.schema.create(plan.layout.leaving(key), _leaving(plan, key)))
     return found
@@ -148,7 +147,7 @@ def _presences(plan: Plan, stream: Stream) -> list[str]:
     around = gaps(packed, plan.packings[key])
     columns = flag_columns(layout.of_key(key), plan.member.grains, plan.member.windows, plan.extent.start)
     settled = plan.extent.settled
-    seen = f"SELECT eid, uid, day FROM ({around}) AS f WHERE after >= {settled} AND day < {settled}"
+    seen = last_seen(packed, plan.packings[key], settled)
     return [
         create_work(packed, pack_presences(plan, stream)),
         flags(flags_table(plan.member, key), around, columns),
@@ -199,21 +198,32 @@ def presences(plan: Plan, stream: Stream, since: int) -> str:
     return f"SELECT DISTINCT c.eid AS eid, ({uid_of(plan, stream)})::BIGINT AS uid, g.{DAY} AS day FROM {rows}{where}"
 
 
-def _rolling(plan: Plan, counted: Counted, window: Window) -> list[str]:
-    """Write the change points of a window, those that may still change into a small table beside the others."""
-    layout, table = plan.layout, plan.layout.rolling(window)
-    arms = movements(layout, window, counted, counted.flags)
+def _rolling(plan: Plan, counted: Counted) -> list[str]:
+    """Write the change points of all windows, those that may still change into a small table beside the others.
+
+    Their rows in the large table are made void as they are written: deleting them would cost as much as a window.
+    """
+    first, *others = (_window_rows(plan, counted, window) for window in plan.member.windows)
+    history, recent = plan.layout.rolling, plan.layout.recent(plan.layout.rolling)
+    table = plan.schema.table(history)
+    moved = f"SELECT * REPLACE (nxt - ({VOID}) AS nxt) FROM {table} WHERE nxt < {VOID // 2}"
+    return [
+        plan.schema.create(history, first),
+        *(f"INSERT INTO {table} {rows}" for rows in others),
+        plan.schema.create(recent, moved),
+    ]
+
+
+def _window_rows(plan: Plan, counted: Counted, window: Window) -> str:
+    layout, settled = plan.layout, plan.extent.settled
+    arms = movements(layout, window, counted, counted)
     if layout.is_exact:
         rows = sweep(layout, arms, plan.extent.first, plan.extent.last)
     else:
         every = frames(layout, window, arms, plan.extent.last)
         rows = f"SELECT * FROM ({every}) AS f WHERE {layout.exists} > 0 ORDER BY eid, day"
-    settled, history = plan.extent.settled, plan.schema.table(table)
-    return [
-        plan.schema.create(table, rows),
-        plan.schema.create(layout.recent(table), f"SELECT * FROM {history} WHERE nxt >= {settled}"),
-        f"DELETE FROM {history} WHERE nxt >= {settled}",
-    ]
+    ends = f"CASE WHEN nxt < {settled} THEN nxt ELSE nxt + ({VOID}) END AS nxt"
+    return numbered(layout, window, f"SELECT * REPLACE ({ends}) FROM ({rows}) AS p")
 
 
 def _leaving(plan: Plan, key: str) -> str:
