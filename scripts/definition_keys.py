@@ -108,6 +108,7 @@ TABLES = (
         {
             "lookback": "How many collected buckets are read again each time, for rows that come late; 2 unless written. "
             "Buckets that still settle are read again in any case.",
+            "sweep": "How many buckets are read again once a week, for rows that came later still; 0 unless written.",
             "first": "With how many buckets a series begins in a project without `start`; 30 unless written.",
             "chunk": "How many buckets one query reads at most; 1000 unless written.",
             "values_limit": "How many values of a dimension are collected, the last for all others; all unless written.",
@@ -137,8 +138,8 @@ TABLES = (
             "columns": "Computed or described columns, see below.",
             "dimensions": 'What values may be broken down by: names of columns, or `name = "sql"`.',
             "warehouse": "Which warehouse it is in, where there are several.",
-            "collect": "How its metrics are collected where `[collect]` does not do: a table of `lookback`, `first`, "
-            "`chunk`, `values_limit`.",
+            "collect": "How its metrics are collected where `[collect]` does not do: a table of `lookback`, `sweep`, "
+            "`first`, `chunk`, `values_limit`.",
         }
         | ABOUT,
         known_to(lambda fields: read_source(fields, _QUERIES), "sources", "x"),
@@ -191,8 +192,8 @@ TABLES = (
             "by": "Dimensions for which models are built, too.",
             "intermediate, is_intermediate": "Built, but not listed among results.",
             "enabled": "`false` leaves it out.",
-            "collect": "How it is collected where `[collect]` and its sources do not do: `lookback`, `first`, `chunk`, "
-            "`values_limit`.",
+            "collect": "How it is collected where `[collect]` and its sources do not do: `lookback`, `sweep`, `first`, "
+            "`chunk`, `values_limit`.",
             "type": "metric-hub's shape of a value; accepted and of no consequence.",
         }
         | VIEWS

@@ -18,7 +18,7 @@ from tallystick.compiler.series import PointState, Wanted
 from tallystick.definitions.about import Status
 from tallystick.definitions.collect_settings import CollectOverrides
 from tallystick.engines.duckdb import DuckDBEngine
-from tallystick.errors import EngineError, StoreError
+from tallystick.errors import EngineError, StoreError, UsageError
 from tallystick.sql.grain import Grain
 from tallystick.store import runs, series, watermarks
 from tallystick.store.run_status import RunStatus
@@ -383,3 +383,40 @@ def test_metrics_without_any_row_where_it_was_looked_first_are_told(run, engine)
     engine.execute("DELETE FROM orders")
     assert run(NOW + timedelta(hours=1), due_only=True).empty == ()  # a quiet hour is no surprise
     assert set(run(NOW + timedelta(days=99)).empty) == {"revenue", "orders", "order_value"}
+
+
+def test_rows_that_come_later_than_the_lookback_are_found_once_a_week(run, project, stored, engine) -> None:
+    of = with_collect(project, "revenue", sweep=200)
+    run(of=of, due_only=True)
+    day = timedelta(days=1)
+    run(NOW + day, of=of, due_only=True)
+    late = stored()[0]
+    engine.execute(f"INSERT INTO orders VALUES ('{late.point.bucket:%Y-%m-%d %H:%M}', 500, 's0', 'DE')")
+    run(NOW + 6 * day, of=of, due_only=True)
+    assert stored()[0] == late
+    report = run(NOW + 7 * day, of=of, due_only=True)
+    swept = [window for window in report.windows if window.reason is Reason.SWEEP]
+    assert {window.wanted.metric for window in swept} == {"revenue"} and not report.failed
+    found = next(each for each in stored() if each.point.bucket == late.point.bucket)
+    assert found.point.value == late.point.value + 500 and found.state is PointState.RESTATED
+    again = run(NOW + 8 * day, of=of, due_only=True)
+    assert again.windows and Reason.SWEEP not in {window.reason for window in again.windows}
+
+
+def test_a_sweep_that_fails_is_tried_again(run, project, engine) -> None:
+    of = with_collect(project, "revenue", sweep=200)
+    run(of=of, due_only=True)
+    later = NOW + timedelta(days=7)
+    engine.execute("ALTER TABLE orders RENAME TO gone")
+    assert run(later, of=of, due_only=True).failed
+    engine.execute("ALTER TABLE gone RENAME TO orders")
+    report = run(later + timedelta(hours=2), of=of, due_only=True)
+    assert Reason.SWEEP in {window.reason for window in report.windows} and not report.failed
+
+
+def test_a_metric_without_a_calendar_grain_cannot_be_asked_for(run, project) -> None:
+    bare = replace(project.metrics["idea"], views=replace(project.metrics["idea"].views, grains=(), all_time=True))
+    of = replace(project, metrics={**project.metrics, "idea": bare})
+    with pytest.raises(UsageError, match="metric 'idea' has no calendar grain"):
+        run(of=of, select=["idea"])
+    assert not run(of=of).failed

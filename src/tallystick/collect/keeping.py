@@ -12,6 +12,7 @@ from logging import getLogger
 from sqlalchemy import Connection
 
 from tallystick.collect import due
+from tallystick.collect.due import Reason
 from tallystick.collect.read import SeriesRead
 from tallystick.collect.report import CollectedWindow
 from tallystick.collect.tasks import Task
@@ -24,6 +25,8 @@ from tallystick.store.run_status import RunStatus
 from tallystick.store.runs import Run
 from tallystick.store.secrecy import without_secrets
 
+_FAR_BACK = (Reason.NEW, Reason.CHANGED, Reason.SWEEP)
+"""Reasons for which as much of the past is read as ever is."""
 _log = getLogger(__name__)
 
 
@@ -83,6 +86,8 @@ class Keeper:
         watermarks.advance(connection, self.project, wanted, chunk.end, definition_hash=hashed, rebuilding=rebuilding)
         if rebuilding and chunk.end == task.stretch.end:
             identity.commit_rebuild(connection, self.project, wanted, self.now)
+        if task.reason in _FAR_BACK and chunk.end == task.stretch.end:
+            watermarks.note_sweep(connection, self.project, wanted, self.now)
         note = folded_note(wanted, points)
         runs.finish(
             connection,

@@ -24,6 +24,7 @@ from tallystick.definitions.collect_settings import CollectSettings, settings_of
 from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
 from tallystick.definitions.project import Project
+from tallystick.errors import UsageError
 from tallystick.store.identity import series_name
 
 _COLLECTED = (Status.ACTIVE, Status.DEPRECATED)
@@ -42,15 +43,26 @@ class Subject:
 
 
 def subjects(project: Project, select: Sequence[str] = ()) -> tuple[Subject, ...]:
-    """Return the series of the named metrics, or of all that are active or deprecated; raise UnknownNameError.
+    """Return the series of the named metrics, or of all that are active or deprecated.
+
+    Raise UnknownNameError, or UsageError for one that is named and has no series.
 
     A metric that is named is collected whatever its status is, so that a draft can be tried.
     """
     if select:
-        metrics = [find_metric(project, name) for name in dict.fromkeys(select)]
+        metrics = [_collectable(find_metric(project, name), project) for name in dict.fromkeys(select)]
     else:
         metrics = [metric for metric in project.metrics.values() if is_collected(metric)]
     return tuple(subject for metric in metrics for subject in _of_metric(metric, project))
+
+
+def _collectable(metric: Metric, project: Project) -> Metric:
+    if next(series_of(metric, project), None) is None:
+        raise UsageError(
+            f"metric '{metric.name}' has no calendar grain, so no series of it is collected",
+            hint='give it grains = ["day"], or build it',
+        )
+    return metric
 
 
 def is_collected(metric: Metric) -> bool:

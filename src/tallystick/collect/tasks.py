@@ -42,7 +42,7 @@ class Task:
 def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime) -> Task | None:
     """Return what is to be done for a series now, or None where there is nothing."""
     ruler, settings = subject.ruler, subject.settings
-    reason = due.due(standing, now, ruler) if ask.due_only else Reason.ASKED
+    reason = due.due(standing, now, ruler, settings.sweep) if ask.due_only else Reason.ASKED
     if reason is None:
         return None
     if standing.progress is not None and standing.is_changed:
@@ -50,7 +50,9 @@ def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime) -> Tas
     if due.went_back(standing, now) and ask.start is None and ask.end is None:
         end = ruler.floor(now)
         return Task(subject=subject, reason=Reason.CLOCK, stretch=Stretch(end, end), expected=standing.progress)
-    if ask.due_only:
+    if reason is Reason.SWEEP:
+        stretch = windows.far_back(standing.progress, now, ruler, settings)
+    elif ask.due_only:
         stretch = windows.regular(standing.progress, now, ruler, settings)
     elif ask.start is None and ask.end is None:
         stretch = windows.by_hand(standing.progress, now, ruler, settings)

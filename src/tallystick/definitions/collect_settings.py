@@ -13,10 +13,12 @@ from tallystick.definitions.fields import Fields
 class CollectSettings:
     """How many buckets are read again, the first time and by one query; what an answer may take and hold.
 
+    `sweep` is how many are read again once a week, for rows that come later than `lookback` reaches; 0 for never.
     `values_limit` is how many values of a dimension are kept, the last of them for all others (spec tripl §7.4).
     """
 
     lookback: int = 2
+    sweep: int = 0
     first: int = 30
     chunk: int = 1000
     values_limit: int | None = None
@@ -29,12 +31,13 @@ class CollectOverrides:
     """What one source or metric says otherwise; None where it leaves a setting alone (spec tripl §12, late data)."""
 
     lookback: int | None = None
+    sweep: int | None = None
     first: int | None = None
     chunk: int | None = None
     values_limit: int | None = None
 
 
-_LEAST = {"lookback": 0, "first": 1, "chunk": 1, "values_limit": 2}
+_LEAST = {"lookback": 0, "sweep": 0, "first": 1, "chunk": 1, "values_limit": 2}
 _MOST = 10_000_000
 
 
@@ -44,7 +47,7 @@ def settings_of(
     """Return what holds for a metric: its own word, else its sources' most careful one, else the project's."""
     asked = tuple(sources)
     found: dict[str, int] = {}
-    for key, most_careful in (("lookback", max), ("first", max), ("chunk", min), ("values_limit", min)):
+    for key, most_careful in (("lookback", max), ("sweep", max), ("first", max), ("chunk", min), ("values_limit", min)):
         said = [value for each in asked if (value := getattr(each, key)) is not None]
         mine = getattr(own, key)
         if mine is not None or said:

@@ -51,6 +51,7 @@ series = Table(
     Column("definition_hash", Words, nullable=False),
     Column("watermark", Instant),
     Column("live_from", Instant),
+    Column("swept_at", Instant),
     UniqueConstraint(
         "project", "metric", "grain", "window", "entity_type", "dimension", "generation", name="uq_series"
     ),

@@ -43,6 +43,7 @@ def states(connection: Connection, project: str) -> dict[str, identity.Generatio
             definition_hash=row.definition_hash,
             watermark=row.watermark,
             live_from=row.live_from,
+            swept_at=row.swept_at,
         )
         for row in connection.execute(statement)
     }
@@ -66,3 +67,12 @@ def advance(
         return held.watermark
     connection.execute(update(series).where(series.c.id == held.id).values(watermark=to))
     return to
+
+
+def note_sweep(connection: Connection, project: str, wanted: Wanted, now: datetime) -> None:
+    """Note that a series was read as far back as it ever is; the live one, which exists."""
+    statement = update(series).where(identity.IS_IT, series.c.is_live).values(swept_at=_NOW)
+    connection.execute(statement, {**identity.its(project, wanted), "now": in_utc(now)})
+
+
+_NOW = bindparam("now", type_=series.c.swept_at.type)
