@@ -86,3 +86,21 @@ def test_a_warehouse_another_process_holds(folder: Path, capsys: pytest.CaptureF
         assert run(["collect", "-p", str(folder)]) == 1
         assert "is in use by" in capsys.readouterr().err
         holder.communicate("")
+
+
+def test_what_metrics_have_cost(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["runs", "--totals", "-p", str(folder)]) == 0
+    assert capsys.readouterr().out == ""
+    window = ["--start", "2026-03-01", "--end", "2026-03-02", "-p", str(folder)]
+    assert run(["collect", *window]) == 0 and run(["collect", "orders", *window]) == 0
+    capsys.readouterr()
+    assert run(["runs", "--totals", "-p", str(folder), "-f", "json"]) == 0
+    found = {total["metric"]: total for total in json.loads(capsys.readouterr().out)}
+    assert found.keys() == {"revenue", "orders", "order_value"}
+    assert {key: found["orders"][key] for key in ("failed", "rows")} == {"failed": 0, "rows": 2 * (24 + 1)}
+    chunks = 3  # of ten hours; a day is one
+    assert found["orders"]["runs"] == 2 * (chunks + 1) and found["orders"]["seconds"] > 0
+    assert run(["runs", "--totals", "--start", "2100-01-01", "-p", str(folder), "-f", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert run(["runs", "orders", "--totals", "-p", str(folder)]) == 2
+    assert run(["runs", "--start", "2026-01-01", "-p", str(folder)]) == 2

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tallystick.collect.report import CollectReport
     from tallystick.engines.adapter import Engine
-    from tallystick.store.runs import Run
+    from tallystick.store.runs import Run, Total
     from tallystick.store.series import StoredPoint
 
 
@@ -100,6 +100,17 @@ def history(project: Project, metric: str | None, *, limit: int, failed: bool) -
             for run in runs.list_runs(connection, project.settings.name, metric=metric, status=status, limit=limit)
         ]
     return tuple(sorted(found, key=lambda run: run.id, reverse=True)[:limit])
+
+
+def totals(project: Project, since: str | date | datetime | None = None) -> tuple[Total, ...]:
+    """Return what collecting each metric has cost, the dearest first; runs that began before `since` do not count."""
+    start = None if since is None else parse_instant(since, project)
+    if not has_store(project):
+        return ()
+    from tallystick.store import runs
+
+    with stores.opened_store(project.root) as store, store.reading() as connection:
+        return runs.totals(connection, project.settings.name, start)
 
 
 def choose(project: Project, metric: str, grain: str | None, entity: str | None, by: str | None) -> Wanted:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tallystick.engines.adapter import Engine
     from tallystick.service.guess import Profile
     from tallystick.service.source import Preview
-    from tallystick.store.runs import Run
+    from tallystick.store.runs import Run, Total
 
 Instant = str | date | datetime
 Frame = Any
@@ -272,6 +272,12 @@ class Workspace:
         from tallystick.service import collect
 
         return collect.history(self.project, metric, limit=limit, failed=failed)
+
+    def totals(self, *, start: Instant | None = None) -> tuple[Total, ...]:
+        """Return what collecting each metric has cost, the dearest first; with `start`, of runs since."""
+        from tallystick.service import collect
+
+        return collect.totals(self.project, start)
 
     def close(self) -> None:
         """Close the connection to the warehouse, if one was made."""

@@ -219,9 +219,18 @@ def _dialect(connection: Connection, project: str) -> str:
 
 def _editable(connection: Connection, project: str, kind: Kind, name: str) -> Definition:
     found = get(connection, project, kind, name, held=True)
+    if found.owned_by is Owner.FILE and has_left_its_file(found):
+        message = f"{kind} '{name}' is archived: it was in {found.place.file}, and names are never reused"
+        raise ConflictError(message, hint="bring it back there, or choose another name")
     if found.owned_by is Owner.FILE:
         raise ConflictError(f"{kind} '{name}' is owned by {found.place}", hint="change it there")
     return found
+
+
+def has_left_its_file(one: Definition) -> bool:
+    """Tell whether a definition is archived because no file has it any more, and not because its file says so."""
+    said = one.facts.get("about", {}).get("status")
+    return one.status is Status.ARCHIVED and said != Status.ARCHIVED.value
 
 
 def _taken(taken: Definition) -> ConflictError:

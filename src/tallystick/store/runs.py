@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, Update, and_, bindparam, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.compiler.series import Wanted
@@ -303,3 +303,32 @@ def metrics_at_work(connection: Connection, project: str, now: datetime) -> froz
         runs.c.project == project, runs.c.status == RunStatus.RUNNING, runs.c.lease_until > now
     )
     return frozenset(connection.execute(statement).scalars())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """What one metric has cost so far: runs, those of them that failed, values written, and seconds of queries."""
+
+    metric: str
+    runs: int
+    failed: int
+    rows: int
+    seconds: float
+
+
+def totals(connection: Connection, project: str, since: datetime | None = None) -> tuple[Total, ...]:
+    """Return what collecting each metric has cost, the dearest first; runs that began before `since` do not count."""
+    seconds = func.coalesce(func.sum(runs.c.seconds), 0.0)
+    failed = func.sum(case((runs.c.status.in_(_FAILED), 1), else_=0))
+    statement = (
+        select(runs.c.metric, func.count(), failed, func.coalesce(func.sum(runs.c.rows), 0), seconds)
+        .where(runs.c.project == project)
+        .group_by(runs.c.metric)
+        .order_by(seconds.desc(), runs.c.metric)
+    )
+    if since is not None:
+        statement = statement.where(runs.c.started_at >= since)
+    return tuple(
+        Total(metric=row[0], runs=row[1], failed=int(row[2]), rows=int(row[3]), seconds=float(row[4]))
+        for row in connection.execute(statement)
+    )
