@@ -218,6 +218,21 @@ def test_collecting_follows_files_with_versions_that_say_what_changed(shop: Path
     assert versions[-1].changes == [{"field": "definition.expr", "old": "count(*)", "new": "count(amount)"}]
 
 
+def test_show_tells_what_changed(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(shop).collect()
+    assert run(["show", "orders", "-p", str(shop)]) == 0
+    assert "version" not in capsys.readouterr().out
+    (shop / "tally.toml").write_text(FILE.replace("count(*)", "count(amount)"), encoding="utf-8")
+    load(shop).collect()
+    assert run(["show", "orders", "-p", str(shop)]) == 0
+    shown = capsys.readouterr().out
+    assert " by files\n    definition.expr: count(*) → count(amount)\n" in shown and shown.count("version") == 1
+    assert run(["show", "orders", "-p", str(shop), "-f", "json"]) == 0
+    things = {thing["type"]: thing for thing in json.loads(capsys.readouterr().out)}
+    assert [version["version"] for version in things["metric"]["versions"]] == [1, 2]
+    assert "versions" not in things["source"]
+
+
 def test_a_mistake_in_a_file_archives_nothing(shop: Path) -> None:
     load(shop).collect()
     (shop / "tally.toml").write_text(FILE.replace("count(*)", "count("), encoding="utf-8")

@@ -116,8 +116,13 @@ def _of_metric(metric: Metric, project: Project) -> Iterator[Subject]:
 
 
 def _can_fold(metric: Metric, project: Project) -> bool:
-    """Tell whether a limit of values that a source or the project sets can be kept: values per unit cannot be folded."""
+    """Tell whether a limit of values that a source or the project sets can be kept.
+
+    Values per unit cannot be folded, nor can one query rank values of several warehouses.
+    """
     if isinstance(metric.definition, SqlQuery):
         return False
-    found = (project.metrics[name].definition for name in operands(metric, project.metrics, project.dialect))
-    return all(isinstance(each, Aggregate) and each.per_unit is None for each in found)
+    found = [project.metrics[name].definition for name in operands(metric, project.metrics, project.dialect)]
+    if not all(isinstance(each, Aggregate) and each.per_unit is None for each in found):
+        return False
+    return len({project.sources[name].warehouse for name in source_names(project, metric)}) == 1

@@ -18,7 +18,7 @@ from tallystick.definitions.made import Made, place_of
 from tallystick.definitions.project import Project
 from tallystick.errors import ConflictError, DefinitionError, UnknownNameError
 from tallystick.service.dependants import NAMED
-from tallystick.service.stores import made_in, opened_store
+from tallystick.service.stores import has_store, made_in, opened_store
 from tallystick.store.kinds import Author, Kind
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from tallystick.store.catalog import Version
     from tallystick.store.definition_rows import Definition
     from tallystick.store.files import Synced
 
@@ -76,6 +77,19 @@ def remove(root: Path, author: Author, kind: Kind, name: str) -> None:
     before = _loaded(root, lambda made: made)
     _refuse(before, _loaded(root, lambda made: _without(made, kind, name)), kind, name)
     _written(before, author, lambda connection: catalog.remove(connection, author, before.settings.name, kind, name))
+
+
+def history(project: Project, kind: Kind, name: str) -> tuple[Version, ...]:
+    """Return every version of a definition the catalog knows, oldest first; none where it was never brought there."""
+    if not has_store(project.root):
+        return ()
+    from tallystick.store import catalog
+
+    with opened_store(project.root) as store, store.reading() as connection:
+        try:
+            return catalog.history(connection, project.settings.name, kind, name)
+        except UnknownNameError:
+            return ()
 
 
 def export(project: Project, names: Sequence[str] = ()) -> str:
