@@ -128,3 +128,27 @@ def test_types_of_the_warehouse_are_held_against_them(tmp_path):
     stored = {"moment": "TIMESTAMP", "status": "BOOLEAN", "amount": "DECIMAL(9,2)", "kind": "INTEGER"}
     found = check_columns(project, {"orders": stored})
     assert [(finding.code, finding.line) for finding in found] == [("condition-type", 8), ("condition-type", 15)]
+
+
+@pytest.mark.parametrize(
+    ("value", "zone", "native", "found"),
+    [
+        ("2025-02-01", "Europe/Berlin", "TIMESTAMP", ["untyped-day"]),
+        ("2025-02-01", "UTC", "TIMESTAMP", []),  # a date is the whole day in UTC, whatever the column holds
+        ('"2025-02-01"', "UTC", "TIMESTAMP", ["untyped-day"]),  # a text is compared as it is
+        ('"2025-02-01"', "Europe/Berlin", "VARCHAR", []),
+        ("2025-02-01", "Europe/Berlin", "DATE", []),
+        ("2025-02-01T00:00:00Z", "Europe/Berlin", "TIMESTAMP", []),
+    ],
+)
+def test_a_date_on_a_column_nobody_described(tmp_path, value, zone, native, found):
+    where = f'{{ column = "paid_at", op = "eq", value = {value} }}'
+    text = NAMED.format(where=where, filters='recent = "amount > 0"').replace("Europe/Berlin", zone)
+    (tmp_path / "tally.toml").write_text(text, encoding="utf-8")
+    stored = {"moment": "TIMESTAMP", "status": "VARCHAR", "amount": "DECIMAL(9,2)", "paid_at": native}
+    findings = check_columns(load(tmp_path).project, {"orders": stored})
+    assert [finding.code for finding in findings] == found
+    described = text.replace("[sources.orders.columns]", '[sources.orders.columns]\npaid_at = { type = "timestamp" }')
+    (tmp_path / "tally.toml").write_text(described, encoding="utf-8")
+    again = check_columns(load(tmp_path).project, {"orders": stored})
+    assert [finding.code for finding in again if finding.code == "untyped-day"] == []

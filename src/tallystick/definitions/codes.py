@@ -126,6 +126,7 @@ CODES = {
     "unreachable-entity": "An entity the source neither carries nor rolls up into.",
     "unreadable-file": "A file that cannot be read.",
     "unreadable-source": "A source the warehouse cannot read.",
+    "untyped-day": "A date compared with a column of instants whose source does not say that it holds them.",
     "unused-entity": "An entity no source carries.",
     "unused-source": "A source no metric reads.",
     "unused-variable": "A variable of an SQL definition that its SQL does not use.",

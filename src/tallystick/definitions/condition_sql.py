@@ -119,6 +119,14 @@ def _is_whole_day(value: Value, kind: Kind | None) -> bool:
     return isinstance(value, date) and not isinstance(value, datetime)
 
 
+def speaks_of_days(condition: Condition, zone: str) -> bool:
+    """Tell whether a condition means days of a zone that it cannot where nobody says that its column holds instants."""
+    if condition.operator in PATTERNS:
+        return False
+    days = [value for value in condition.values if _is_whole_day(value, Kind.TIMESTAMP)]
+    return any(isinstance(day, str) or zone != "UTC" for day in days)
+
+
 def _bounds(value: Value, kind: Kind | None, condition: Condition, calendar: Calendar) -> _Bounds:
     if not _is_whole_day(value, kind):
         return _literal(value, kind, condition), None
