@@ -16,7 +16,6 @@ from bench.process import Timings
 from bench.result import Result, at_most, ratio
 
 LAST = "2025-12-31"
-PEERS = {"sqlmesh": sqlmesh_peer.write, "sqlmesh export": sqlmesh_peer.write_export}
 Say = Callable[[str], None]
 
 
@@ -45,11 +44,11 @@ class Factory:
         work = self.fresh()
         self.say(f"{case} {metric} {options or ''}")
         given = {"file": str(work), "metric": metric, "last": LAST, **(options or {})}
-        if case in PEERS:
+        if case == "sqlmesh":
             python = sqlmesh_peer.install()
             if python is None:
                 return
-            PEERS[case](self.folder / case, work, metric, LAST)
+            sqlmesh_peer.write(self.folder / case, work, metric, LAST)
             cost = process.run_sqlmesh(python, self.folder / case, LAST)
         else:
             cost = process.run(case, given)

@@ -5,19 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import models, naive
-from tallystick.compiler.plan import plan
-from tallystick.definitions.project import Warehouse
-from tallystick.interop import sqlmesh_export
+from bench import naive
 
 VERSION = "0.236.4"
 HOME = Path(__file__).parent / ".contenders" / "sqlmesh"
-BATCH_DAYS = 365
-"""OSO's setting for rolling models (metrics_tools/runner): a year at a time."""
 
 
 def install() -> Path | None:
@@ -57,16 +50,6 @@ def write(folder: Path, database: Path, metric: str, last: str) -> None:
             (folder / "models" / f"{naive.name(metric, entity, view)}.sql").write_text(text)
 
 
-def write_export(folder: Path, database: Path, metric: str, _last: str) -> None:
-    """Write what `tally export sqlmesh` makes of the same models: days are summed before windows join them."""
-    shutil.rmtree(folder, ignore_errors=True)
-    found = replace(models.project(metric), warehouses={"default": Warehouse(path=str(database))})
-    start = datetime(2024, 1, 1, tzinfo=UTC)
-    report = sqlmesh_export.export(found, plan(found), folder, schema="tally", start=start)
-    if report.failed:
-        raise RuntimeError(f"{report.failed}")
-
-
 def _model(metric: str, entity: str, view: str, last: str) -> str:
     name = naive.name(metric, entity, view)
     if view == "all":
@@ -82,5 +65,5 @@ def _model(metric: str, entity: str, view: str, last: str) -> str:
         bucket = f"date_trunc('{view}', day)::DATE"
         within = f"{bucket} BETWEEN date_trunc('{view}', {first})::DATE AND {end}"
         query = f"SELECT {bucket} AS bucket, id, {value} FROM ({source}) AS r WHERE {within} GROUP BY 1, 2"
-    kind = f"kind INCREMENTAL_BY_TIME_RANGE (time_column bucket, batch_size {BATCH_DAYS})"
+    kind = "kind INCREMENTAL_BY_TIME_RANGE (time_column bucket)"
     return f"MODEL (name tally.{name}, {kind}, cron '@daily');\n\n{query}\n"

@@ -40,8 +40,9 @@ def total(rows):
 
 
 def length(sample, time):
+    """Return the days a sample covers: those of its bucket, up to the end of what was asked for (spec oso §9.12)."""
     if time.grain is not None:
-        return (shift_date(sample, time.grain, 1) - sample).days
+        return (min(shift_date(sample, time.grain, 1), END) - sample).days
     return time.window.days if time.window is not None else (END - START).days
 
 

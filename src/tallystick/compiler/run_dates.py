@@ -32,7 +32,8 @@ class Run:
     """What the macros of one rendering return: DATE expressions, `until` exclusive.
 
     `sample` is None where the sample date is the bucket of a row; `span` is the covered length in days, None where
-    it differs by bucket or is not known.
+    it differs by bucket or is not known. `end` is where the last bucket of a grain is cut short (None: it is whole):
+    its length counts up to there only (spec oso §9.12).
     """
 
     time: TimeView
@@ -42,6 +43,7 @@ class Run:
     sample: exp.Expr | None
     span: exp.Expr | None
     dialect: str
+    end: exp.Expr | None = None
 
 
 def covered(
@@ -64,9 +66,11 @@ def calendar_run(
     time: TimeView, start: date | None, end: date | None, as_of: date | None, context: DefinitionContext
 ) -> Run:
     """Return the run of a grain over `[start, end)`, or up to the day `as_of` if there is no end."""
-    first, until = covered(time, start, end or _day_after(as_of), context)
+    stop = end or _day_after(as_of)
+    first, until = covered(time, start, stop, context)
     bounds = _bounds(first, until, context)
-    return Run(time=time, sample=None, span=None, dialect=context.dialect, **bounds)
+    cut = None if stop is None or until is None or stop >= until or context.is_oso else _literal(stop, context)
+    return Run(time=time, sample=None, span=None, dialect=context.dialect, end=cut, **bounds)
 
 
 def all_time_run(end: date | None, as_of: date | None, context: DefinitionContext) -> Run:
@@ -277,9 +281,13 @@ def _interval_length(node: exp.Expr, run: Run, context: DefinitionContext) -> ex
         return exp.Literal.number(0)
     if run.time.grain is not None:
         start = _bucket(base, run, context)
-        if word == "day":
+        if word == "day" and run.end is None:
             return buckets.bucket_days(start, run.time.grain, dialect=context.dialect)
         after = buckets.next_bucket(start, run.time.grain, dialect=context.dialect)
+        if run.end is not None:
+            after = exp.func("LEAST", exp.cast(after, "DATE"), run.end.copy())
+        if word == "day":
+            return _at_least_one(buckets.days_between(start, after, dialect=context.dialect))
         return _at_least_one(_difference(start, after, word))
     if word == "day" and run.span is not None:
         return run.span.copy()

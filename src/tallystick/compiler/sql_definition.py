@@ -17,6 +17,7 @@ from sqlglot import exp
 from tallystick.compiler.binding import bound_template, drop_constant_keys
 from tallystick.compiler.definition_context import DefinitionContext, key_of
 from tallystick.compiler.entity_join import base_entity, join_entity
+from tallystick.compiler.local_days import keep_local_days
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.peers import peer_model, peer_table
 from tallystick.compiler.rolling import roll
@@ -72,6 +73,7 @@ def compile_definition(
     """
     try:
         tree = specialise(metric, model, context, marked=marked)
+        keep_local_days(tree, model.time, context)
         if Stage(stage) is Stage.INTERMEDIATE:
             return tree
         tree = _run(tree, metric, model.time, context, start, end, as_of)
