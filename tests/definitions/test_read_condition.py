@@ -152,3 +152,9 @@ def test_a_date_on_a_column_nobody_described(tmp_path, value, zone, native, foun
     (tmp_path / "tally.toml").write_text(described, encoding="utf-8")
     again = check_columns(load(tmp_path).project, {"orders": stored})
     assert [finding.code for finding in again if finding.code == "untyped-day"] == []
+
+
+def test_true_is_no_column(tmp_path):
+    project = named(tmp_path, '"TRUE"', 'recent = "true"')
+    stored = {"moment": "TIMESTAMP", "status": "VARCHAR", "amount": "DECIMAL(9,2)"}
+    assert not project.errors and check_columns(project, {"orders": stored}) == ()

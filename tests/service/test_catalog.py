@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,10 @@ grains = ["day"]
 REVENUE = {"source": "orders", "expr": "sum(net)", "where": "big", "grains": ["day"], "owner": "ann"}
 
 
-@pytest.fixture(autouse=True)
-def _no_other_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TALLY_STORE", raising=False)
-
-
 @pytest.fixture
-def shop(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project whose store is a file of its own."""
+    monkeypatch.delenv("TALLY_STORE", raising=False)
     (tmp_path / "tally.toml").write_text(FILE, encoding="utf-8")
     with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
         connection.execute(
@@ -60,6 +58,14 @@ def shop(tmp_path: Path) -> Path:
             "FROM range(60) AS t(i)"
         )
     return tmp_path
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shop(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the project with its store as a file, or on a server."""
+    if request.param == "postgres":
+        monkeypatch.setenv("TALLY_STORE", request.getfixturevalue("postgres_database"))
+    return folder
 
 
 def make(shop: Path, kind: Kind, name: str, body: dict[str, Any], **more: Any):
@@ -279,28 +285,24 @@ def test_an_export_reads_back_to_equal_definitions_and_takes_them_over(
         catalog.export(after, ["x"])
 
 
-def test_an_export_without_a_store_says_so(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["export", "definitions", "-p", str(shop)]) == 2
+def test_an_export_without_a_store_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "definitions", "-p", str(folder)]) == 2
     assert "nothing was made in the service" in capsys.readouterr().err
 
 
 # -- a store that fails -----------------------------------------------------------------------------------------------
 
 
-def test_files_are_usable_without_the_store(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make(shop, Kind.METRIC, "revenue", REVENUE)
-    (shop / ".tally" / "tally.db").write_bytes(b"not a database, whatever it is" * 100)
-    assert run(["check", str(shop), "--offline"]) == 1
+def test_files_are_usable_without_the_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(folder, Kind.METRIC, "revenue", REVENUE)
+    (folder / ".tally" / "tally.db").write_bytes(b"not a database, whatever it is" * 100)
+    assert run(["check", str(folder), "--offline"]) == 1
     assert "error [store-unavailable]" in capsys.readouterr().out
-    assert run(["render", "orders", "--grain", "day", "-p", str(shop)]) == 0
+    assert run(["render", "orders", "--grain", "day", "-p", str(folder)]) == 0
 
 
-def test_listing_makes_no_store(shop: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_listing_makes_no_store(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TALLY_STORE", f"sqlite:///{tmp_path / 'elsewhere.db'}")
-    assert list(load(shop).metrics) == ["orders"] and not load(shop).project.errors
-    with duckdb.connect() as connection:
-        del connection
-    import sqlite3
-
+    assert list(load(folder).metrics) == ["orders"] and not load(folder).project.errors
     tables = sqlite3.connect(tmp_path / "elsewhere.db").execute("SELECT count(*) FROM sqlite_master").fetchone()
     assert tables == (0,)
