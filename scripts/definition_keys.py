@@ -131,6 +131,8 @@ TABLES = (
             "time_zone, timezone": "Where days start, if not where the project says.",
             "partition": "The column rows are partitioned by.",
             "settle": 'How long rows may arrive late: a bucket is final this long after its end. `"2 days"`, `"6h"`.',
+            "fresh": "How often rows come at least: while the latest is older, what follows it is not collected. "
+            '`"1 hour"`.',
             "entities": "Which column holds the key of which entity; a list means columns named `<entity>_id`.",
             "client_id_column": "The key of the entity `client` (metric-hub).",
             "group_id_column": "The key of the entity `group` (metric-hub).",

@@ -420,3 +420,54 @@ def test_a_metric_without_a_calendar_grain_cannot_be_asked_for(run, project) -> 
     with pytest.raises(UsageError, match="metric 'idea' has no calendar grain"):
         run(of=of, select=["idea"])
     assert not run(of=of).failed
+
+
+def with_fresh(project, **changes):
+    return replace(project, sources={"orders": replace(project.sources["orders"], **changes)})
+
+
+def test_what_follows_the_latest_row_of_a_late_source_waits(run, project, engine, stored, reached) -> None:
+    of = with_fresh(project, fresh_seconds=3600)
+    nine = NOW.replace(hour=9, minute=0)
+    engine.execute("CREATE TABLE late AS SELECT * FROM orders WHERE moment >= '2026-03-03 09:30'")
+    engine.execute("DELETE FROM orders WHERE moment >= '2026-03-03 09:30'")
+    report = run(of=of, due_only=True)
+    assert not report.failed and reached() == nine
+    assert report.late["orders"] == nine + timedelta(minutes=24)
+    assert {window.end for window in report.windows if window.wanted.grain is Grain.HOUR} == {nine}
+    again = run(NOW + timedelta(hours=1), of=of, due_only=True)
+    assert again.late and not again.windows and reached() == nine  # and the clock did not go back
+    engine.execute("INSERT INTO orders SELECT * FROM late")
+    last = run(NOW + timedelta(hours=2), of=of, due_only=True)
+    assert not last.late and not last.failed and reached() == nine + timedelta(hours=5)
+    hours = [each.point.bucket for each in stored()]
+    assert hours == [hours[0] + timedelta(hours=number) for number in range(len(hours))]
+
+
+def test_a_fresh_source_a_quiet_one_and_one_that_is_asked_for_wait_for_nothing(run, project, engine, reached) -> None:
+    assert not run(of=with_fresh(project, fresh_seconds=3600), due_only=True).late
+    assert reached() == NOW.replace(minute=0)
+    engine.execute("DELETE FROM orders WHERE moment >= '2026-03-03 09:30'")
+    later = NOW + timedelta(hours=1)
+    assert not run(later, of=project, due_only=True).late
+    assert reached() == later.replace(minute=0)
+    latest = later + timedelta(hours=1)
+    assert not run(latest, of=with_fresh(project, fresh_seconds=3600), select=["revenue"]).late
+    assert reached() == latest.replace(minute=0)
+
+
+def test_days_of_a_late_source_are_whole(run, project, engine, reached) -> None:
+    engine.execute("CREATE TABLE days AS SELECT moment::DATE AS day, amount, store, country FROM orders")
+    of = with_fresh(project, table="days", time="day", time_is_date=True, fresh_seconds=86400)
+    daily = Wanted(metric="orders", grain=Grain.DAY)
+    report = run(datetime(2026, 3, 7, 12, tzinfo=UTC), of=of, due_only=True, select=["orders"])
+    assert report.late["orders"] == reached(daily) == datetime(2026, 3, 4, tzinfo=UTC)
+
+
+def test_an_empty_source_is_not_late_and_a_missing_one_fails_where_it_is_read(run, project, engine) -> None:
+    of = with_fresh(project, fresh_seconds=3600)
+    engine.execute("DELETE FROM orders")
+    report = run(of=of, due_only=True)
+    assert not report.late and not report.failed and report.windows
+    engine.execute("DROP TABLE orders")
+    assert run(NOW + timedelta(hours=3), of=of, due_only=True).failed

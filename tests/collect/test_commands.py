@@ -104,3 +104,12 @@ def test_what_metrics_have_cost(folder: Path, capsys: pytest.CaptureFixture[str]
     assert json.loads(capsys.readouterr().out) == []
     assert run(["runs", "orders", "--totals", "-p", str(folder)]) == 2
     assert run(["runs", "--start", "2026-01-01", "-p", str(folder)]) == 2
+
+
+def test_a_late_source_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "tally.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace('settle = "90m"', 'fresh = "1h"'), encoding="utf-8")
+    assert run(["collect", "--due", "-p", str(folder)]) == 0
+    assert (
+        "warning: source 'orders' has rows up to 2026-03-03 21:53 only: what follows waits" in capsys.readouterr().err
+    )

@@ -95,6 +95,8 @@ def _moment(value: object) -> str:
 def remarks(report: CollectReport, *, is_bounded: bool) -> Iterator[str]:
     """Yield what somebody should know beside the windows; `is_bounded` where they named a window themselves."""
     yield from (f"warning: {conflict}" for conflict in report.conflicts)
+    for name, until in report.late.items():
+        yield f"warning: source '{name}' has rows up to {_moment(until)} only: what follows waits for more"
     for name in report.deprecated:
         yield f"warning: metric '{name}' is deprecated, and collected until it is archived"
     if report.empty and not is_bounded:

@@ -12,14 +12,15 @@ from datetime import UTC, datetime, timedelta
 from logging import getLogger
 from time import perf_counter
 
-from tallystick.collect.due import Budget, Reason
+from tallystick.collect.due import Budget, Reason, Standing
+from tallystick.collect.freshness import late_sources
 from tallystick.collect.heartbeat import Heartbeat
 from tallystick.collect.keeping import Keeper
 from tallystick.collect.read import SeriesRead, read_one, read_series
 from tallystick.collect.report import CollectedWindow, CollectReport
 from tallystick.collect.standings import standings
 from tallystick.collect.subjects import Subject, subjects
-from tallystick.collect.tasks import Ask, Batch, Task, batches, decide
+from tallystick.collect.tasks import Ask, Batch, Task, batches, decide, waiting
 from tallystick.collect.windows import Stretch
 from tallystick.compiler.span import Span
 from tallystick.definitions.about import Status
@@ -88,6 +89,7 @@ def collect(  # noqa: PLR0913 - what the command line can say, and what tests se
         left=tuple(work.left),
         busy=tuple(dict.fromkeys(work.busy)),
         deprecated=_deprecated(project, wanted),
+        late=work.late,
         seconds=perf_counter() - work.began,
     )
 
@@ -121,6 +123,7 @@ class _Pass:
     others: Mapping[str, Engine]
     keeper: Keeper
     heart: Heartbeat
+    late: Mapping[str, datetime] = field(default_factory=dict)
     lost: frozenset[str] = frozenset()
     began: float = field(default_factory=perf_counter)
     done: list[CollectedWindow] = field(default_factory=list)
@@ -132,22 +135,39 @@ class _Pass:
         """Return the project's settings for collecting."""
         return self.project.settings.collect
 
+    @property
+    def limits(self) -> Limits:
+        """Return what one query may take and give."""
+        return Limits(seconds=float(self.settings.timeout), rows=self.settings.max_rows, bytes=LARGEST_ANSWER)
+
     def run(self, wanted: Sequence[Subject]) -> None:
         """Plan, then read batch by batch."""
         name = self.project.settings.name
         with self.store.transaction() as connection:
             stale = runs.reclaim_stale(connection, name, self.clock())
         self.lost = frozenset(run.key.subject for run in stale)
+        if self.ask.due_only:
+            sources = sorted({source for subject in wanted for source in subject.sources})
+            self.late = late_sources(self._engine_of, self.project, sources, self.now, self.limits)
         with self.store.reading() as connection:
             found = standings(connection, name, wanted, self.clock(), self.now, self.lost)
         self.busy += [subject.name for subject in wanted if subject.name not in found]
         tasks = [
             task
             for subject in wanted
-            if subject.name in found and (task := decide(subject, found[subject.name], self.ask, self.now)) is not None
+            if subject.name in found and (task := self._decide(subject, found[subject.name])) is not None
         ]
         for batch in batches(tasks):
             self._collect(batch)
+
+    def _decide(self, subject: Subject, standing: Standing) -> Task | None:
+        """Return what is to be done for a series; what follows the latest row of a late source waits."""
+        task = decide(subject, standing, self.ask, self.now)
+        late = [self.late[name] for name in subject.sources if name in self.late]
+        return waiting(task, min(late)) if late else task
+
+    def _engine_of(self, source: str) -> Engine:
+        return self.others.get(self.project.sources[source].warehouse or "", self.engine)
 
     def _collect(self, batch: Batch) -> None:
         """Read a batch chunk by chunk; a series that failed in one is not read in those after it."""
@@ -182,7 +202,7 @@ class _Pass:
                 if subject.name not in found:
                     self.busy.append(subject.name)
                     continue
-                if is_first and decide(subject, found[subject.name], self.ask, self.now) != task:
+                if is_first and self._decide(subject, found[subject.name]) != task:
                     continue  # somebody did it between our plan and now
                 progress = found[subject.name].rebuilt if task.is_rebuild else found[subject.name].progress
                 reached = max(chunk.start, task.expected or chunk.start)
@@ -220,19 +240,18 @@ class _Pass:
         """Yield what was read for each task, or the error nobody foresaw; then the others are read one by one."""
         if not tasks:
             return
-        limits = Limits(seconds=float(self.settings.timeout), rows=self.settings.max_rows, bytes=LARGEST_ANSWER)
         span = Span(chunk.start, chunk.end, tasks[0].subject.ruler.calendar)
         wanted = [task.subject.wanted for task in tasks]
         answered = 0
         try:
-            for read in read_series(self.engine, self.project, wanted, span, limits, others=self.others):
+            for read in read_series(self.engine, self.project, wanted, span, self.limits, others=self.others):
                 yield read
                 answered += 1
         except Exception as error:  # noqa: BLE001 - what no adapter foresaw must not end the pass
             _log.debug("reading together failed", exc_info=error)
         for each in wanted[answered:]:
             try:
-                found: SeriesRead | Exception = read_one(self.engine, self.project, each, span, limits)
+                found: SeriesRead | Exception = read_one(self.engine, self.project, each, span, self.limits)
             except Exception as error:  # noqa: BLE001 - the same
                 found = error
             yield found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tallystick.collect.due import Reason
@@ -30,7 +31,7 @@ class CollectReport:
     """All windows of a pass; `left` are series that stay due for want of time, `busy` those others are at work on.
 
     `deprecated` are metrics that are collected although nobody should begin to use them, `conflicts` say which
-    definitions of files the catalog could not take.
+    definitions of files the catalog could not take, `late` up to when sources have rows that should have more by now.
     """
 
     windows: tuple[CollectedWindow, ...]
@@ -38,6 +39,7 @@ class CollectReport:
     busy: tuple[str, ...] = ()
     deprecated: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
+    late: Mapping[str, datetime] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property

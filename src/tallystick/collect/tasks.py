@@ -63,6 +63,18 @@ def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime) -> Tas
     return Task(subject=subject, reason=reason, stretch=stretch, expected=standing.progress)
 
 
+def waiting(task: Task | None, until: datetime) -> Task | None:
+    """Return what of a task need not wait for rows that are late: its sources have theirs up to an instant only."""
+    if task is None or task.reason not in (Reason.NEW, Reason.BEHIND, Reason.SWEEP):
+        return task
+    floor = task.subject.ruler.floor
+    reached = None if task.expected is None else floor(task.expected)
+    end = floor(until) if reached is None else max(floor(until), reached)
+    stretch = Stretch(task.stretch.start, min(end, task.stretch.end))
+    has_news = reached is None or stretch.end > reached or task.reason is Reason.SWEEP
+    return replace(task, stretch=stretch) if has_news and not stretch.is_empty else None
+
+
 def _rebuild(subject: Subject, standing: Standing, ask: Ask, now: datetime) -> Task | None:
     """Return the task that reads the whole history of a changed series again, or what is left of it."""
     since = min((start for start in (standing.history, ask.start) if start is not None), default=None)

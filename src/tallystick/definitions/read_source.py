@@ -49,7 +49,6 @@ def read_source(fields: Fields, queries: QueryFiles) -> Source:
         fields.report("conflicting-keys", "'time' and 'submission_date_column' say the same thing", "time", hint=hint)
     is_date = fields.flag("date")
     zone = fields.text("time_zone", "timezone")
-    settle = fields.find("settle")
     filters, structured = _filters(fields)
     source = Source(
         name=fields.name,
@@ -57,7 +56,8 @@ def read_source(fields: Fields, queries: QueryFiles) -> Source:
         time=fields.text("time") or date_column,
         time_is_date=bool(date_column) if is_date is None else is_date,
         partition=fields.text("partition"),
-        settle_seconds=(fields.parsed("bad-duration", parse_duration, settle[1], "settle") or 0) if settle else 0,
+        settle_seconds=_seconds(fields, "settle"),
+        fresh_seconds=_seconds(fields, "fresh"),
         time_zone=fields.parsed("bad-time-zone", check_zone, zone, "time_zone") if zone else None,
         warehouse=fields.text("warehouse"),
         entities=_entities(fields),
@@ -70,6 +70,11 @@ def read_source(fields: Fields, queries: QueryFiles) -> Source:
     )
     fields.refuse_unknown(within=f"source '{fields.name}'")
     return source
+
+
+def _seconds(fields: Fields, key: str) -> int:
+    found = fields.find(key)
+    return (fields.parsed("bad-duration", parse_duration, found[1], key) or 0) if found else 0
 
 
 # -- rows -------------------------------------------------------------------------------------------------------------

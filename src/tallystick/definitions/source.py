@@ -47,6 +47,7 @@ class Source:
     time_is_date: bool = False
     partition: str | None = None
     settle_seconds: int = 0
+    fresh_seconds: int = 0
     time_zone: str | None = None
     warehouse: str | None = None
     entities: Mapping[str, str] = field(default_factory=_empty)
