@@ -434,7 +434,7 @@ def test_what_follows_the_latest_row_of_a_late_source_waits(run, project, engine
     report = run(of=of, due_only=True)
     assert not report.failed and reached() == nine
     assert report.late["orders"] == nine + timedelta(minutes=24)
-    assert {window.end for window in report.windows if window.wanted.grain is Grain.HOUR} == {nine}
+    assert max(window.end for window in report.windows if window.wanted.grain is Grain.HOUR) == nine
     again = run(NOW + timedelta(hours=1), of=of, due_only=True)
     assert again.late and not again.windows and reached() == nine  # and the clock did not go back
     engine.execute("INSERT INTO orders SELECT * FROM late")
