@@ -17,6 +17,7 @@ from tallystick.collect.report import CollectReport
 from tallystick.compiler.series import PointState, Wanted
 from tallystick.definitions.about import Status
 from tallystick.definitions.collect_settings import CollectOverrides
+from tallystick.definitions.per_unit import PerUnit
 from tallystick.engines.duckdb import DuckDBEngine
 from tallystick.errors import EngineError, StoreError, UsageError
 from tallystick.sql.grain import Grain
@@ -471,3 +472,22 @@ def test_an_empty_source_is_not_late_and_a_missing_one_fails_where_it_is_read(ru
     assert not report.late and not report.failed and report.windows
     engine.execute("DROP TABLE orders")
     assert run(NOW + timedelta(hours=3), of=of, due_only=True).failed
+
+
+def test_a_limit_of_the_project_is_left_where_it_cannot_be_kept(run, project) -> None:
+    settings = replace(project.settings, collect=replace(project.settings.collect, values_limit=2))
+    revenue = project.metrics["revenue"]
+    spread = replace(
+        revenue,
+        name="spread",
+        views=replace(revenue.views, entities=()),
+        definition=replace(revenue.definition, per_unit=PerUnit(entity="store", cap=5.0)),
+    )
+    of = replace(project, settings=settings, metrics={"revenue": revenue, "spread": spread})
+    report = run(of=of, due_only=True)
+    assert not report.failed
+    notes = {window.wanted.metric: window.note for window in report.windows if window.wanted.by}
+    assert notes == {"revenue": "1 value of country by rows, all others in one (values_limit = 2)", "spread": None}
+    own = replace(spread, collect=CollectOverrides(values_limit=2))
+    report = run(NOW + timedelta(hours=1), of=replace(of, metrics={"spread": own}), due_only=True)
+    assert ["values per unit" in str(window.error) for window in report.failed] == [True]  # what it asks for itself
