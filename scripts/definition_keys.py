@@ -108,8 +108,10 @@ TABLES = (
         {
             "lookback": "How many collected buckets are read again each time, for rows that come late; 2 unless written. "
             "Buckets that still settle are read again in any case.",
+            "sweep": "How many buckets are read again once a week, for rows that came later still; 0 unless written.",
             "first": "With how many buckets a series begins in a project without `start`; 30 unless written.",
             "chunk": "How many buckets one query reads at most; 1000 unless written.",
+            "values_limit": "How many values of a dimension are collected, the last for all others; all unless written.",
             "timeout": 'How long one query may take; `"10 minutes"` unless written.',
             "max_rows": "How many rows one answer may have; 100000 unless written. A larger one fails and changes nothing.",
         },
@@ -129,13 +131,17 @@ TABLES = (
             "time_zone, timezone": "Where days start, if not where the project says.",
             "partition": "The column rows are partitioned by.",
             "settle": 'How long rows may arrive late: a bucket is final this long after its end. `"2 days"`, `"6h"`.',
+            "fresh": "How often rows come at least: while the latest is older, what follows it is not collected. "
+            '`"1 hour"`.',
             "entities": "Which column holds the key of which entity; a list means columns named `<entity>_id`.",
             "client_id_column": "The key of the entity `client` (metric-hub).",
             "group_id_column": "The key of the entity `group` (metric-hub).",
-            "filters": "Named conditions that `where` may name.",
+            "filters": "Named conditions that `where` may name: SQL, a table `{ column = …, op = …, value = … }`, or a list.",
             "columns": "Computed or described columns, see below.",
             "dimensions": 'What values may be broken down by: names of columns, or `name = "sql"`.',
             "warehouse": "Which warehouse it is in, where there are several.",
+            "collect": "How its metrics are collected where `[collect]` does not do: a table of `lookback`, `sweep`, "
+            "`first`, `chunk`, `values_limit`.",
         }
         | ABOUT,
         known_to(lambda fields: read_source(fields, _QUERIES), "sources", "x"),
@@ -188,6 +194,8 @@ TABLES = (
             "by": "Dimensions for which models are built, too.",
             "intermediate, is_intermediate": "Built, but not listed among results.",
             "enabled": "`false` leaves it out.",
+            "collect": "How it is collected where `[collect]` and its sources do not do: `lookback`, `sweep`, `first`, "
+            "`chunk`, `values_limit`.",
             "type": "metric-hub's shape of a value; accepted and of no consequence.",
         }
         | VIEWS
@@ -197,7 +205,11 @@ TABLES = (
     Table(
         "`[events.NAME]`, `[segments.NAME]`, `[filters.NAME]`",
         "A named condition on a source.",
-        {"source, data_source": "The source.", "where, sql, expr": "The condition."} | ABOUT,
+        {
+            "source, data_source": "The source.",
+            "where, sql, expr": "The condition: SQL, a table `{ column = …, op = …, value = … }`, or a list that must all hold.",
+        }
+        | ABOUT,
         known_to(lambda fields: read_segment(fields, "event"), "events", "x"),
     ),
     Table(

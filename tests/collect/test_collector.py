@@ -9,13 +9,17 @@ from threading import Barrier
 import pytest
 
 from tallystick.collect import collector
-from tallystick.collect.collector import collect
+from tallystick.collect.collector import LEASE, collect
 from tallystick.collect.due import Budget, Reason
+from tallystick.collect.heartbeat import Heartbeat
 from tallystick.collect.read import SeriesRead
 from tallystick.collect.report import CollectReport
 from tallystick.compiler.series import PointState, Wanted
+from tallystick.definitions.about import Status
+from tallystick.definitions.collect_settings import CollectOverrides
+from tallystick.definitions.per_unit import PerUnit
 from tallystick.engines.duckdb import DuckDBEngine
-from tallystick.errors import EngineError, StoreError
+from tallystick.errors import EngineError, StoreError, UsageError
 from tallystick.sql.grain import Grain
 from tallystick.store import runs, series, watermarks
 from tallystick.store.run_status import RunStatus
@@ -293,3 +297,198 @@ def test_two_collectors_at_once_do_each_window_once(store, project, engine, fold
     assert not [window for report in reports for window in report.failed]
     done = [(found.key.subject, found.key.start, found.key.end) for found in history()]
     assert len(done) == len(set(done)) and len({subject for subject, _, _ in done}) == 6
+
+
+def test_a_run_longer_than_its_lease_stays_its_own_while_its_process_lives(
+    run, store, project, engine, monkeypatch, history, stored
+) -> None:
+    read, hearts = collector.read_series, []
+    moment = [NOW]
+
+    class Beating(Heartbeat):
+        def __init__(self, *arguments, **more) -> None:
+            super().__init__(*arguments, **more)
+            hearts.append(self)
+
+    def slow(*arguments, **more):
+        for _ in range(5):
+            moment[0] += LEASE * 0.8
+            hearts[0].beat()
+        with store.transaction() as connection:
+            assert runs.reclaim_stale(connection, "shop", moment[0]) == ()
+        return read(*arguments, **more)
+
+    monkeypatch.setattr(collector, "Heartbeat", Beating)
+    monkeypatch.setattr(collector, "read_series", slow)
+    assert not run(select=["orders"], clock=lambda: moment[0]).failed
+    assert {found.status for found in history()} == {RunStatus.SUCCESS}
+    assert stored(Wanted(metric="orders", grain=Grain.HOUR))
+
+
+def with_collect(project, metric: str, **settings):
+    changed = replace(project.metrics[metric], collect=CollectOverrides(**settings))
+    return replace(project, metrics={**project.metrics, metric: changed})
+
+
+def test_a_metric_has_a_lookback_of_its_own(run, project) -> None:
+    of = with_collect(project, "orders", lookback=7)
+    run(of=of, due_only=True)
+    report = run(NOW + timedelta(hours=1), of=of, due_only=True)
+    starts = {window.wanted.metric: window.start for window in report.windows if window.wanted.grain is Grain.HOUR}
+    end = NOW.replace(minute=0)
+    assert starts == {
+        "orders": end - timedelta(hours=7),
+        "revenue": end - timedelta(hours=2),
+        "order_value": end - timedelta(hours=2),
+    }
+
+
+def test_a_metric_is_cut_as_it_says(run, project) -> None:
+    report = run(of=with_collect(project, "orders", chunk=15), due_only=True)
+    hourly = [w for w in report.windows if w.wanted.grain is Grain.HOUR and w.wanted.by is None]
+    assert [w.end - w.start for w in hourly if w.wanted.metric == "orders"] == [timedelta(hours=15)] * 2
+    assert [w.end - w.start for w in hourly if w.wanted.metric == "order_value"] == [timedelta(hours=10)] * 3
+
+
+def test_values_of_a_dimension_are_limited_and_the_run_says_so(run, project, stored, history, engine) -> None:
+    engine.execute("UPDATE orders SET country = 'C' || (amount % 5) WHERE country = 'FR'")
+    everything = Wanted(metric="revenue", grain=Grain.HOUR, by="country")
+    run(due_only=True)
+    assert len({each.point.dimension_value for each in stored(everything)}) == 6
+    assert {found.note for found in history()} == {None}
+    report = run(of=with_collect(project, "revenue", values_limit=3), due_only=True)
+    (window,) = [w for w in report.windows if w.wanted.by]
+    assert window.reason is Reason.CHANGED and window.end - window.start == timedelta(hours=30)  # one window, no chunks
+    assert window.note == "2 values of country by rows, all others in one (values_limit = 3)"
+    assert [found.note for found in history() if found.note] == [window.note]
+    kept = {each.point.dimension_value for each in stored(everything) if not each.point.is_other}
+    assert len(kept) == 2 and "DE" in kept
+    by_hour: dict[datetime, float] = {}
+    for each in stored(everything):
+        by_hour[each.point.bucket] = by_hour.get(each.point.bucket, 0) + float(each.point.value)
+    assert by_hour == {each.point.bucket: float(each.point.value) for each in stored()}
+
+
+def test_deprecated_metrics_are_collected_archived_ones_are_not(run, project) -> None:
+    def having(status: Status):
+        changed = replace(project.metrics["orders"], about=replace(project.metrics["orders"].about, status=status))
+        return replace(project, metrics={**project.metrics, "orders": changed})
+
+    report = run(of=having(Status.DEPRECATED), due_only=True)
+    assert report.deprecated == ("orders",) and "orders" in {window.wanted.metric for window in report.windows}
+    report = run(NOW + timedelta(hours=1), of=having(Status.ARCHIVED), due_only=True)
+    assert report.windows and "orders" not in {window.wanted.metric for window in report.windows}
+
+
+def test_metrics_without_any_row_where_it_was_looked_first_are_told(run, engine) -> None:
+    assert run(due_only=True).empty == ()
+    engine.execute("DELETE FROM orders")
+    assert run(NOW + timedelta(hours=1), due_only=True).empty == ()  # a quiet hour is no surprise
+    assert set(run(NOW + timedelta(days=99)).empty) == {"revenue", "orders", "order_value"}
+
+
+def test_rows_that_come_later_than_the_lookback_are_found_once_a_week(run, project, stored, engine) -> None:
+    of = with_collect(project, "revenue", sweep=200)
+    run(of=of, due_only=True)
+    day = timedelta(days=1)
+    run(NOW + day, of=of, due_only=True)
+    late = stored()[0]
+    engine.execute(f"INSERT INTO orders VALUES ('{late.point.bucket:%Y-%m-%d %H:%M}', 500, 's0', 'DE')")
+    run(NOW + 6 * day, of=of, due_only=True)
+    assert stored()[0] == late
+    report = run(NOW + 7 * day, of=of, due_only=True)
+    swept = [window for window in report.windows if window.reason is Reason.SWEEP]
+    assert {window.wanted.metric for window in swept} == {"revenue"} and not report.failed
+    found = next(each for each in stored() if each.point.bucket == late.point.bucket)
+    assert found.point.value == late.point.value + 500 and found.state is PointState.RESTATED
+    again = run(NOW + 8 * day, of=of, due_only=True)
+    assert again.windows and Reason.SWEEP not in {window.reason for window in again.windows}
+
+
+def test_a_sweep_that_fails_is_tried_again(run, project, engine) -> None:
+    of = with_collect(project, "revenue", sweep=200)
+    run(of=of, due_only=True)
+    later = NOW + timedelta(days=7)
+    engine.execute("ALTER TABLE orders RENAME TO gone")
+    assert run(later, of=of, due_only=True).failed
+    engine.execute("ALTER TABLE gone RENAME TO orders")
+    report = run(later + timedelta(hours=2), of=of, due_only=True)
+    assert Reason.SWEEP in {window.reason for window in report.windows} and not report.failed
+
+
+def test_a_metric_without_a_calendar_grain_cannot_be_asked_for(run, project) -> None:
+    bare = replace(project.metrics["idea"], views=replace(project.metrics["idea"].views, grains=(), all_time=True))
+    of = replace(project, metrics={**project.metrics, "idea": bare})
+    with pytest.raises(UsageError, match="metric 'idea' has no calendar grain"):
+        run(of=of, select=["idea"])
+    assert not run(of=of).failed
+
+
+def with_fresh(project, **changes):
+    return replace(project, sources={"orders": replace(project.sources["orders"], **changes)})
+
+
+def test_what_follows_the_latest_row_of_a_late_source_waits(run, project, engine, stored, reached) -> None:
+    of = with_fresh(project, fresh_seconds=3600)
+    nine = NOW.replace(hour=9, minute=0)
+    engine.execute("CREATE TABLE late AS SELECT * FROM orders WHERE moment >= '2026-03-03 09:30'")
+    engine.execute("DELETE FROM orders WHERE moment >= '2026-03-03 09:30'")
+    report = run(of=of, due_only=True)
+    assert not report.failed and reached() == nine
+    assert report.late["orders"] == nine + timedelta(minutes=24)
+    assert max(window.end for window in report.windows if window.wanted.grain is Grain.HOUR) == nine
+    again = run(NOW + timedelta(hours=1), of=of, due_only=True)
+    assert again.late and not again.windows and reached() == nine  # and the clock did not go back
+    engine.execute("INSERT INTO orders SELECT * FROM late")
+    last = run(NOW + timedelta(hours=2), of=of, due_only=True)
+    assert not last.late and not last.failed and reached() == nine + timedelta(hours=5)
+    hours = [each.point.bucket for each in stored()]
+    assert hours == [hours[0] + timedelta(hours=number) for number in range(len(hours))]
+
+
+def test_a_fresh_source_a_quiet_one_and_one_that_is_asked_for_wait_for_nothing(run, project, engine, reached) -> None:
+    assert not run(of=with_fresh(project, fresh_seconds=3600), due_only=True).late
+    assert reached() == NOW.replace(minute=0)
+    engine.execute("DELETE FROM orders WHERE moment >= '2026-03-03 09:30'")
+    later = NOW + timedelta(hours=1)
+    assert not run(later, of=project, due_only=True).late
+    assert reached() == later.replace(minute=0)
+    latest = later + timedelta(hours=1)
+    assert not run(latest, of=with_fresh(project, fresh_seconds=3600), select=["revenue"]).late
+    assert reached() == latest.replace(minute=0)
+
+
+def test_days_of_a_late_source_are_whole(run, project, engine, reached) -> None:
+    engine.execute("CREATE TABLE days AS SELECT moment::DATE AS day, amount, store, country FROM orders")
+    of = with_fresh(project, table="days", time="day", time_is_date=True, fresh_seconds=86400)
+    daily = Wanted(metric="orders", grain=Grain.DAY)
+    report = run(datetime(2026, 3, 7, 12, tzinfo=UTC), of=of, due_only=True, select=["orders"])
+    assert report.late["orders"] == reached(daily) == datetime(2026, 3, 4, tzinfo=UTC)
+
+
+def test_an_empty_source_is_not_late_and_a_missing_one_fails_where_it_is_read(run, project, engine) -> None:
+    of = with_fresh(project, fresh_seconds=3600)
+    engine.execute("DELETE FROM orders")
+    report = run(of=of, due_only=True)
+    assert not report.late and not report.failed and report.windows
+    engine.execute("DROP TABLE orders")
+    assert run(NOW + timedelta(hours=3), of=of, due_only=True).failed
+
+
+def test_a_limit_of_the_project_is_left_where_it_cannot_be_kept(run, project) -> None:
+    settings = replace(project.settings, collect=replace(project.settings.collect, values_limit=2))
+    revenue = project.metrics["revenue"]
+    spread = replace(
+        revenue,
+        name="spread",
+        views=replace(revenue.views, entities=()),
+        definition=replace(revenue.definition, per_unit=PerUnit(entity="store", cap=5.0)),
+    )
+    of = replace(project, settings=settings, metrics={"revenue": revenue, "spread": spread})
+    report = run(of=of, due_only=True)
+    assert not report.failed
+    notes = {window.wanted.metric: window.note for window in report.windows if window.wanted.by}
+    assert notes == {"revenue": "1 value of country by rows, all others in one (values_limit = 2)", "spread": None}
+    own = replace(spread, collect=CollectOverrides(values_limit=2))
+    report = run(NOW + timedelta(hours=1), of=replace(of, metrics={"spread": own}), due_only=True)
+    assert ["values per unit" in str(window.error) for window in report.failed] == [True]  # what it asks for itself

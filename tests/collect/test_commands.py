@@ -37,6 +37,34 @@ def test_a_failed_window_ends_with_one(folder: Path, capsys: pytest.CaptureFixtu
     assert "absent" in capsys.readouterr().out
 
 
+def test_old_rows_are_pointed_at(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["collect", "orders", "-p", str(folder)]) == 0  # the rows are older than the newest buckets
+    assert "for orders: older ones are collected with --start DATE" in capsys.readouterr().err
+    assert run(["collect", "orders", "-p", str(folder), "--start", "2026-03-01", "--end", "2026-03-02"]) == 0
+    assert "--start" not in capsys.readouterr().err
+
+
+def test_runs_tell_which_values_were_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "tally.toml"
+    text = path.read_text(encoding="utf-8").replace(
+        'by = ["country"]', 'by = ["country"]\ncollect = { values_limit = 2 }'
+    )
+    path.write_text(text.replace("[metrics.orders]", '[metrics.orders]\nstatus = "deprecated"'), encoding="utf-8")
+    arguments = ["-p", str(folder), "--start", "2026-03-01", "--end", "2026-03-02"]
+    assert run(["collect", *arguments]) == 0
+    assert "warning: metric 'orders' is deprecated" in capsys.readouterr().err
+    assert run(["runs", "revenue", "-p", str(folder), "-f", "json"]) == 0
+    notes = {each["series"]: each["note"] for each in json.loads(capsys.readouterr().out)}
+    assert notes["revenue/hour/all/by country"] == "1 value of country by rows, all others in one (values_limit = 2)"
+    assert notes["revenue/hour/all"] is None
+    with load(folder) as workspace:
+        table = workspace.series("revenue", by="country")
+        assert set(zip(table["country"].to_pylist(), table["is_other"].to_pylist(), strict=True)) == {
+            ("DE", False),
+            (None, True),
+        }
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -58,3 +86,30 @@ def test_a_warehouse_another_process_holds(folder: Path, capsys: pytest.CaptureF
         assert run(["collect", "-p", str(folder)]) == 1
         assert "is in use by" in capsys.readouterr().err
         holder.communicate("")
+
+
+def test_what_metrics_have_cost(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["runs", "--totals", "-p", str(folder)]) == 0
+    assert capsys.readouterr().out == ""
+    window = ["--start", "2026-03-01", "--end", "2026-03-02", "-p", str(folder)]
+    assert run(["collect", *window]) == 0 and run(["collect", "orders", *window]) == 0
+    capsys.readouterr()
+    assert run(["runs", "--totals", "-p", str(folder), "-f", "json"]) == 0
+    found = {total["metric"]: total for total in json.loads(capsys.readouterr().out)}
+    assert found.keys() == {"revenue", "orders", "order_value"}
+    assert {key: found["orders"][key] for key in ("failed", "rows")} == {"failed": 0, "rows": 2 * (24 + 1)}
+    chunks = 3  # of ten hours; a day is one
+    assert found["orders"]["runs"] == 2 * (chunks + 1) and found["orders"]["seconds"] > 0
+    assert run(["runs", "--totals", "--start", "2100-01-01", "-p", str(folder), "-f", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert run(["runs", "orders", "--totals", "-p", str(folder)]) == 2
+    assert run(["runs", "--start", "2026-01-01", "-p", str(folder)]) == 2
+
+
+def test_a_late_source_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "tally.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace('settle = "90m"', 'fresh = "1h"'), encoding="utf-8")
+    assert run(["collect", "--due", "-p", str(folder)]) == 0
+    assert (
+        "warning: source 'orders' has rows up to 2026-03-03 21:53 only: what follows waits" in capsys.readouterr().err
+    )

@@ -78,3 +78,19 @@ def test_a_budget_always_allows_one_query() -> None:
     assert budget.is_spent(100)
     assert not Budget(queries=2, used=1).is_spent(100)
     assert Budget(queries=2, used=2).is_spent(0)
+
+
+@pytest.mark.parametrize(
+    ("swept", "progress", "expected"),
+    [
+        (before(days=7), NOON, Reason.SWEEP),
+        (before(days=7), NOON - timedelta(hours=1), Reason.SWEEP),  # its window covers what is behind
+        (before(days=6.9), NOON, None),
+        (before(days=6.9), NOON - timedelta(hours=1), Reason.BEHIND),
+        (None, NOON, Reason.SWEEP),
+    ],
+)
+def test_a_series_is_read_far_back_once_a_week(swept, progress, expected) -> None:
+    standing = Standing(progress=progress, swept_at=swept)
+    assert due(standing, NOW, HOURS, sweep=90) is expected
+    assert due(standing, NOW, HOURS) is (None if progress == NOON else Reason.BEHIND)

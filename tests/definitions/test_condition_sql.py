@@ -1,6 +1,7 @@
 """Structured conditions as SQL: what they let through is what plain Python lets through, on every dialect that runs here."""
 
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
@@ -11,6 +12,7 @@ from tallystick.definitions.condition import Condition, Kind, Operator
 from tallystick.definitions.condition_sql import check, render
 from tallystick.definitions.fragment import check_condition
 from tallystick.errors import DefinitionError
+from tallystick.sql.calendar import Calendar
 
 TEXTS = ["50% off", "50_ off", "500 off", "a\\b", "a%b", "it's", "", "Ünïcode", "off", None, "line\nbreak"]
 NUMBERS = [-3, 0, 1, 2.5, 10, None]
@@ -68,6 +70,47 @@ CASES = [
 ]
 
 
+DAY = date(2025, 2, 1)
+EDGES = [
+    datetime(2025, 1, 31, 22, 59, 59, 999999),
+    datetime(2025, 1, 31, 23),  # midnight in Berlin
+    datetime(2025, 1, 31, 23, 59, 59, 999999),
+    datetime(2025, 2, 1),
+    datetime(2025, 2, 1, 12),
+    datetime(2025, 2, 1, 22, 59, 59, 999999),
+    datetime(2025, 2, 1, 23),
+    datetime(2025, 2, 1, 23, 59, 59, 999999),
+    datetime(2025, 2, 2),
+    datetime(2025, 3, 29, 23),  # a day of 23 hours begins in Berlin
+    datetime(2025, 3, 30, 21, 59, 59),
+    datetime(2025, 3, 30, 22),
+    None,
+]
+SHORT = date(2025, 3, 30)
+WHOLE_DAYS = [
+    ("eq", [DAY], lambda d: d == DAY),
+    ("eq", ["2025-02-01"], lambda d: d == DAY),
+    ("eq", [SHORT], lambda d: d == SHORT),
+    ("ne", [DAY], lambda d: d != DAY),
+    ("gt", [DAY], lambda d: d > DAY),
+    ("gte", [DAY], lambda d: d >= DAY),
+    ("lt", [DAY], lambda d: d < DAY),
+    ("lte", [DAY], lambda d: d <= DAY),
+    ("in", [DAY, SHORT], lambda d: d in {DAY, SHORT}),
+    ("not_in", [DAY, "2025-03-30"], lambda d: d not in {DAY, SHORT}),
+    ("between", [DAY, DAY], lambda d: d == DAY),
+    ("between", [DAY, SHORT], lambda d: DAY <= d <= SHORT),
+    ("not_between", [DAY, DAY], lambda d: d != DAY),
+]
+ZONES = ("UTC", "Europe/Berlin", "America/Los_Angeles")
+
+
+def on_days(zone, passes):
+    """Return the numbers of the instants whose local day passes; NULL never does."""
+    local = [None if each is None else each.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).date() for each in EDGES]
+    return [index for index, day in enumerate(local) if day is not None and passes(day)]
+
+
 def condition(column, operator, values):
     return Condition(column=column, operator=Operator(operator), values=tuple(values))
 
@@ -103,6 +146,8 @@ def test_rows_that_pass_on_real_engines(live):
     for column, (rows, _) in COLUMNS.items():
         numbers = pa.array(range(len(rows)), pa.int64())
         live.load(f"shop.rows_{column}", pa.table({"nr": numbers, column: pa.array(rows, types[column])}))
+    numbers = pa.array(range(len(EDGES)), pa.int64())
+    live.load("shop.edges", pa.table({"nr": numbers, "i": pa.array(EDGES, pa.timestamp("us"))}))
     engine = live.open()
     for column, operator, values, passes in CASES:
         if live.name == "postgres" and operator == "gt" and column == "t":
@@ -110,6 +155,43 @@ def test_rows_that_pass_on_real_engines(live):
         sql = render(condition(column, operator, values), COLUMNS[column][1], engine.dialect)
         found = engine.rows(f"SELECT nr FROM shop.rows_{column} WHERE {sql} ORDER BY nr")
         assert [row["nr"] for row in found] == wanted(column, passes), sql
+    for zone in ZONES:
+        for operator, values, passes in WHOLE_DAYS:
+            sql = render(condition("i", operator, values), Kind.TIMESTAMP, engine.dialect, Calendar(zone))
+            found = engine.rows(f"SELECT nr FROM shop.edges WHERE {sql} ORDER BY nr")
+            assert [row["nr"] for row in found] == on_days(zone, passes), sql
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize(("operator", "values", "passes"), WHOLE_DAYS)
+def test_a_date_compared_with_instants_is_the_whole_day(tables, zone, operator, values, passes):
+    tables.execute("CREATE OR REPLACE TABLE edges (nr INT, i TIMESTAMP)")
+    tables.executemany("INSERT INTO edges VALUES (?, ?)", list(enumerate(EDGES)))
+    sql = render(condition("i", operator, values), Kind.TIMESTAMP, "duckdb", Calendar(zone))
+    found = tables.execute(f"SELECT nr FROM edges WHERE {sql} ORDER BY nr").fetchall()
+    assert [row for (row,) in found] == on_days(zone, passes)
+
+
+def test_days_and_instants_mix(tables):
+    mixed = condition("i", "between", [DAY, datetime(2025, 2, 1, 12)])
+    assert render(mixed, Kind.TIMESTAMP, "duckdb") == (
+        "i >= CAST('2025-02-01 00:00:00' AS TIMESTAMP) AND i <= CAST('2025-02-01 12:00:00' AS TIMESTAMP)"
+    )
+
+
+def test_a_date_compared_with_a_column_nobody_described_is_the_whole_day_too(tables):
+    sql = render(condition("i", "lte", [DAY]), None, "duckdb")
+    assert sql == "i < CAST('2025-02-02' AS DATE)"
+    found = tables.execute(f"SELECT nr FROM rows_i WHERE {sql} ORDER BY nr").fetchall()
+    assert [row for (row,) in found] == [0, 1, 2]
+    dates = tables.execute(f"SELECT nr FROM rows_d WHERE {sql.replace('i <', 'd <')} ORDER BY nr").fetchall()
+    assert [row for (row,) in dates] == [0, 1]
+
+
+def test_the_last_day_of_all_has_no_end():
+    render(condition("i", "lt", ["2025-02-01"]), Kind.TIMESTAMP, "duckdb")
+    with pytest.raises(DefinitionError, match="9999-12-31 is at the end of all days"):
+        render(condition("i", "eq", [date.max]), Kind.TIMESTAMP, "duckdb")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

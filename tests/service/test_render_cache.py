@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.definitions.load import load
+from tallystick.definitions.made import Made
 from tallystick.service import render_cache
 from tallystick.service.render import render_project
 from tallystick.service.render_request import Rendering, RenderRequest
@@ -53,9 +54,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Record every time a project is really loaded."""
     found: list[Path] = []
 
-    def counted(path: Path) -> object:
+    def counted(path: Path, made: Callable[[str], Made] | None = None) -> object:
         found.append(path)
-        return load(path)
+        return load(path, made)
 
     monkeypatch.setattr("tallystick.definitions.load.load", counted)
     return found

@@ -352,6 +352,34 @@ def test_what_leaves_the_files_is_archived_and_comes_back(shop: Store, tmp_path:
     assert fetch(shop, Kind.METRIC, "orders").status is Status.ACTIVE
 
 
+def test_a_name_that_left_the_files_is_not_for_the_service(shop: Store, tmp_path: Path) -> None:
+    sync(shop, tmp_path, FILE)
+    sync(shop, tmp_path, FILE[: FILE.index("[metrics.orders]")])
+    with pytest.raises(ConflictError, match=r"archived: it was in definitions/shop.toml, and names are never reused"):
+        change(shop, Kind.METRIC, "orders", REVENUE)
+    with pytest.raises(ConflictError, match="defined already"):
+        create(shop, Kind.METRIC, "orders", REVENUE)
+    sync(shop, tmp_path, FILE.replace('count(*)"', 'count(*)"\nstatus = "archived"'))
+    with pytest.raises(ConflictError, match=r"owned by definitions/shop.toml:\d+ \(change it there\)"):
+        change(shop, Kind.METRIC, "orders", REVENUE)
+
+
+def test_projects_do_not_see_each_other(shop: Store) -> None:
+    create(shop, Kind.SOURCE, "orders", ORDERS)
+    with shop.transaction() as connection:
+        ensure_project(connection, ANN, "bakery")
+        messages = set()
+        for name in ("orders", "nowhere"):
+            with pytest.raises(UnknownNameError) as caught:
+                catalog.change_body(connection, ANN, "bakery", Kind.SOURCE, name, ORDERS)
+            assert caught.value.status == 404
+            messages.add(caught.value.message.replace(name, "x"))
+        assert len(messages) == 1  # what is another project's looks like what is not there
+        assert catalog.list_definitions(connection, "bakery") == ()
+        catalog.create(connection, ANN, "bakery", Kind.SOURCE, "orders", ORDERS)
+        assert catalog.where_used(connection, "bakery", Kind.SOURCE, "orders") == {}
+
+
 def test_a_name_of_the_service_is_no_files_unless_it_says_the_same(shop: Store, tmp_path: Path) -> None:
     create(shop, Kind.METRIC, "revenue", {"source": "orders", "expr": "sum(gross)"})
     (conflict,) = sync(shop, tmp_path, FILE).conflicts
@@ -441,3 +469,36 @@ def test_an_export_reads_back_to_the_same_definition(
     assert read_body(Kind.METRIC, "revenue", document.data["metrics"]["revenue"]) == read_body(
         Kind.METRIC, "revenue", body
     )
+
+
+# -- references, not words --------------------------------------------------------------------------------------------
+
+
+def test_words_that_are_no_references_keep_nothing(shop: Store) -> None:
+    create(shop, Kind.SOURCE, "orders", ORDERS)
+    create(shop, Kind.SOURCE, "visits", {"table": "visits", "time": "at"})
+    create(shop, Kind.METRIC, "tax", {"source": "visits", "expr": "sum(tax)"})
+    body = {"source": "orders", "expr": "sum(amount) /* net */", "where": "kind = 'completed'", "description": "tax"}
+    create(shop, Kind.METRIC, "paid", body)
+    create(shop, Kind.METRIC, "taxed", {"source": "orders", "expr": "sum(tax)"})  # a column of that name
+    change(shop, Kind.SOURCE, "orders", {"table": "shop.orders", "time": "ordered_at"})
+    with shop.transaction() as connection:
+        assert catalog.where_used(connection, "shop", Kind.METRIC, "tax") == {}
+        catalog.remove(connection, ANN, "shop", Kind.METRIC, "tax")
+        catalog.remove(connection, ANN, "shop", Kind.SOURCE, "visits")
+
+
+def test_a_query_over_a_source_uses_it(shop: Store) -> None:
+    create(shop, Kind.SOURCE, "orders", ORDERS)
+    create(shop, Kind.SOURCE, "paid_orders", {"sql": "select * from orders where paid", "time": "at"})
+    with shop.transaction() as connection, pytest.raises(ConflictError, match="is used by source 'paid_orders'"):
+        catalog.remove(connection, ANN, "shop", Kind.SOURCE, "orders")
+
+
+def test_a_source_is_not_narrowed_below_what_is_said_of_its_events(shop: Store) -> None:
+    create(shop, Kind.SOURCE, "orders", ORDERS)
+    create(shop, Kind.EVENT, "checkout", {"source": "orders", "where": "kind = 'x'"})
+    create(shop, Kind.METRIC, "checkout_value", {"event": "checkout", "aggregation": "sum", "column": "net"})
+    with pytest.raises(ConflictError, match=r"^net of source 'orders' is used by metric 'checkout_value'") as caught:
+        change(shop, Kind.SOURCE, "orders", ORDERS | {"columns": {}})
+    assert caught.value.status == 409

@@ -213,6 +213,14 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_was_committed_is_on_the_disk(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'tally.db'}")
+    with store.reading() as connection:
+        settings = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+    assert settings == ["wal", 2]  # FULL: the log is flushed before a commit is told
+    store.close()
+
+
 _KILLED = """
 import os, sys
 from datetime import UTC, datetime, timedelta

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,18 +41,33 @@ def collect(
     with opened(project) as workspace:
         report = workspace.collect(tuple(metrics or ()), due=due, start=start, end=end, seconds=seconds)
     rows = [_row(window) for window in report.windows]
-    columns = ["metric", "grain", "entity", "by", "start", "end", "points", "restated", "state", "seconds", "error"]
+    columns = [
+        "metric",
+        "grain",
+        "entity",
+        "by",
+        "start",
+        "end",
+        "points",
+        "restated",
+        "state",
+        "seconds",
+        "note",
+        "error",
+    ]
     if form is Format.TABLE:
         columns = [name for name in columns if name not in _SELDOM or any(row[name] for row in rows)]
         rows = [{**row, "start": _moment(row["start"]), "end": _moment(row["end"])} for row in rows]
     if rows or form is not Format.TABLE:
         write_rows(rows, columns, form)
+    for line in remarks(report, is_bounded=start is not None or end is not None):
+        note(line)
     note(summary(report))
     if report.failed:
         raise typer.Exit(1)
 
 
-_SELDOM = ("entity", "by", "restated", "error")
+_SELDOM = ("entity", "by", "restated", "note", "error")
 
 
 def _row(window: CollectedWindow) -> Row:
@@ -67,12 +83,33 @@ def _row(window: CollectedWindow) -> Row:
         "restated": window.restated,
         "state": window.state.value if window.state else None,
         "seconds": round(window.seconds, 3),
+        "note": window.note,
         "error": window.error,
     }
 
 
 def _moment(value: object) -> str:
     return f"{value:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
+
+
+def remarks(report: CollectReport, *, is_bounded: bool) -> Iterator[str]:
+    """Yield what somebody should know beside the windows; `is_bounded` where they named a window themselves."""
+    yield from (f"warning: {conflict}" for conflict in report.conflicts)
+    for name, until in report.late.items():
+        yield f"warning: source '{name}' has rows up to {_moment(until)} only: what follows waits for more"
+    for name in report.deprecated:
+        yield f"warning: metric '{name}' is deprecated, and collected until it is archived"
+    if report.empty and not is_bounded:
+        first = min(window.start for window in report.windows if window.wanted.metric in report.empty)
+        rest = f" and {len(report.empty) - NAMED} more" if len(report.empty) > NAMED else ""
+        yield (
+            f"no rows since {_moment(first)} for {', '.join(report.empty[:NAMED])}{rest}: "
+            "older ones are collected with --start DATE"
+        )
+
+
+NAMED = 5
+"""A remark names this many metrics."""
 
 
 def summary(report: CollectReport) -> str:

@@ -42,7 +42,7 @@ COMMANDS = {
     "metric-hub": Entry("tallystick.cli.metric_hub", "Read experiments and monitoring projects of a metric-hub clone."),
     "export": Entry(
         "tallystick.cli.export",
-        "Write a project as models for another tool, or a metric-hub clone as LookML or documentation.",
+        "Write a project as models for another tool, what the service holds as a file, or a metric-hub clone.",
     ),
 }
 

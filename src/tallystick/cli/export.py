@@ -1,4 +1,4 @@
-"""`tally export`: a project as models for another tool to run, a metric-hub clone as LookML or as documentation."""
+"""`tally export`: a project as models for another tool, definitions made in the service as a file, a metric-hub clone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ app = new_app()
 
 @app.callback()
 def export() -> None:
-    """Write a project as models for another tool, or a metric-hub clone as LookML or documentation."""
+    """Write a project as models for another tool, what the service holds as a file, or a metric-hub clone."""
 
 
 @app.command()
@@ -64,6 +64,31 @@ def dbt(
     from tallystick.interop import dbt_export
 
     _export(dbt_export.export, folder, select, schema, start, project)
+
+
+@app.command()
+def definitions(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these; everything made in the service else.")
+    ] = None,
+    project: ProjectOption = None,
+) -> None:
+    """Print what was made in the service as a definition file.
+
+    Written below definitions/, such a file takes its definitions over at the next tally collect: they are read-only in
+    the service then, and keep their history.
+    """
+    from tallystick.service import catalog
+    from tallystick.service.stores import has_store
+
+    with opened(project) as workspace:
+        if not has_store(workspace.project.root):
+            raise UsageError("nothing was made in the service: the project has no store yet")
+        text = catalog.export(workspace.project, tuple(names or ()))
+    if text:
+        write_line(text.rstrip("\n"))
+    else:
+        note("nothing was made in the service")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +13,11 @@ from tallystick.cli.options import FormatOption, ProjectOption, ToolOption, new_
 from tallystick.cli.output import Format, Row, write_rows
 from tallystick.cli.project import clone_root, opened, refuse_tool
 from tallystick.compiler.model import Model, TimeView
+from tallystick.definitions.made import is_made
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.errors import UsageError
 
-COLUMNS = ("name", "kind", "source", "entities", "views", "owner", "description")
+COLUMNS = ("name", "kind", "source", "entities", "views", "status", "origin", "owner", "description")
 
 app = new_app()
 
@@ -40,7 +42,12 @@ def list_metrics(
     with opened(project) as workspace:
         listed = [metric for metric in workspace.metrics.values() if metric.operand_of is None]
         rows = [describe(metric, workspace.models(metric.name)) for metric in listed]
-    write_rows(rows, COLUMNS, form)
+    seldom = {"origin": any(map(_is_made, listed)), "status": any(row["status"] != "active" for row in rows)}
+    write_rows(rows, [name for name in COLUMNS if form is not Format.TABLE or seldom.get(name, True)], form)
+
+
+def _is_made(metric: Metric) -> bool:
+    return is_made(metric.origin)
 
 
 def describe(metric: Metric, models: Sequence[Model]) -> Row:
@@ -52,6 +59,8 @@ def describe(metric: Metric, models: Sequence[Model]) -> Row:
         "source": source_of(metric),
         "entities": entities_of(models),
         "views": views_of(models),
+        "status": metric.about.status.value,
+        "origin": str(replace(metric.origin.location, column=None)) or None,
         "owner": ", ".join(metric.about.owners) or None,
         "description": text.splitlines()[0] if text else None,
     }

@@ -13,6 +13,7 @@ from tallystick.cli.options import FormatOption, ProjectOption, ToolOption, new_
 from tallystick.cli.output import Format, Row, cell, write_json, write_line, write_rows
 from tallystick.cli.project import clone_root, opened, refuse_tool
 from tallystick.cli.show_series import collected, write_series
+from tallystick.cli.show_versions import versions, write_versions
 from tallystick.definitions.about import About
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import Entity
@@ -52,15 +53,14 @@ def show(
     with opened(project) as workspace:
         things = [*_metric(workspace, name), *_others(workspace, name)]
         series = collected(workspace, name) if name in workspace.metrics else {}
+        changes = {str(thing["type"]): versions(workspace, str(thing["type"]), name) for thing in things}
         if not things:
             raise UnknownNameError(
                 f"nothing is called '{name}' here", hint=nearest(name, known_names(workspace.project))
             )
     match form:
         case Format.JSON:
-            write_json(
-                [{**thing, "series": series} if series and thing["type"] == "metric" else thing for thing in things]
-            )
+            write_json([{**thing, **_kept(str(thing["type"]), series, changes)} for thing in things])
         case Format.CSV:
             facts = [{"name": name, "key": key, "value": value} for thing in things for key, value in thing.items()]
             write_rows(facts, ("name", "key", "value"), form)
@@ -69,6 +69,13 @@ def show(
                 _write_sheet(thing)
                 if thing["type"] == "metric":
                     write_series(series)
+                write_versions(changes[str(thing["type"])])
+
+
+def _kept(type_: str, series: dict[str, list[Row]], changes: dict[str, list[Row]]) -> Row:
+    """Return what the store knows about a thing: its series if it is a metric, and its versions if it changed."""
+    found: dict[str, object] = {"series": series} if series and type_ == "metric" else {}
+    return found | {"versions": changes[type_]} if changes[type_] else found
 
 
 def known_names(project: Project) -> list[str]:

@@ -12,21 +12,23 @@ from datetime import UTC, datetime, timedelta
 from logging import getLogger
 from time import perf_counter
 
-from tallystick.collect import windows
-from tallystick.collect.due import Budget, Reason
+from tallystick.collect.due import Budget, Reason, Standing
+from tallystick.collect.freshness import late_sources
+from tallystick.collect.heartbeat import Heartbeat
 from tallystick.collect.keeping import Keeper
 from tallystick.collect.read import SeriesRead, read_one, read_series
 from tallystick.collect.report import CollectedWindow, CollectReport
 from tallystick.collect.standings import standings
 from tallystick.collect.subjects import Subject, subjects
-from tallystick.collect.tasks import Ask, Batch, Task, batches, decide
+from tallystick.collect.tasks import Ask, Batch, Task, batches, decide, waiting
 from tallystick.collect.windows import Stretch
 from tallystick.compiler.span import Span
+from tallystick.definitions.about import Status
 from tallystick.definitions.collect_settings import CollectSettings
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.engines.limits import Limits
-from tallystick.errors import CompileError, ConflictError, TallystickError
+from tallystick.errors import CompileError, TallystickError
 from tallystick.store import identity, runs
 from tallystick.store.database import Store
 from tallystick.store.reach import take_turn
@@ -37,8 +39,8 @@ LARGEST_ANSWER = 256 * 2**20
 """Bytes of one answer; a day of hourly values of a thousand metrics is a thousandth of it."""
 TOGETHER = 50
 """Windows that are written by one transaction; each of them is whole in it, with its watermark and run."""
-MARGIN = timedelta(minutes=5)
-"""By how much a lease is longer than the longest query."""
+LEASE = timedelta(minutes=5)
+"""How long a claim lasts after its worker was heard of last; a heartbeat renews it while the process lives."""
 
 Clock = Callable[[], datetime]
 _log = getLogger(__name__)
@@ -64,31 +66,37 @@ def collect(  # noqa: PLR0913 - what the command line can say, and what tests se
     past is read again. Raise UnknownNameError for a metric that is not there, StoreError where the store cannot be
     used at all.
     """
-    work = _Pass(
-        store=store,
-        engine=engine,
-        project=project,
-        now=now,
-        ask=Ask(due_only=due_only, start=window[0], end=window[1]),
-        budget=budget or Budget(),
-        worker=worker,
-        clock=clock or (lambda: datetime.now(UTC)),
-        others=others or {},
-        keeper=Keeper(
+    clock = clock or (lambda: datetime.now(UTC))
+    keeper = Keeper(store=store, project=project.settings.name, now=now, clock=clock, secrets=_secrets(project))
+    with Heartbeat(store, clock, LEASE) as heart:
+        work = _Pass(
             store=store,
-            project=project.settings.name,
+            engine=engine,
+            project=project,
             now=now,
-            clock=clock or (lambda: datetime.now(UTC)),
-            secrets=_secrets(project),
-        ),
-    )
-    work.run(subjects(project, select))
+            ask=Ask(due_only=due_only, start=window[0], end=window[1]),
+            budget=budget or Budget(),
+            worker=worker,
+            clock=clock,
+            others=others or {},
+            keeper=keeper,
+            heart=heart,
+        )
+        wanted = subjects(project, select)
+        work.run(wanted)
     return CollectReport(
         windows=tuple(work.done),
         left=tuple(work.left),
         busy=tuple(dict.fromkeys(work.busy)),
+        deprecated=_deprecated(project, wanted),
+        late=work.late,
         seconds=perf_counter() - work.began,
     )
+
+
+def _deprecated(project: Project, wanted: Sequence[Subject]) -> tuple[str, ...]:
+    names = dict.fromkeys(subject.wanted.metric for subject in wanted)
+    return tuple(name for name in names if project.metrics[name].about.status is Status.DEPRECATED)
 
 
 def _secrets(project: Project) -> tuple[str, ...]:
@@ -114,6 +122,8 @@ class _Pass:
     clock: Clock
     others: Mapping[str, Engine]
     keeper: Keeper
+    heart: Heartbeat
+    late: Mapping[str, datetime] = field(default_factory=dict)
     lost: frozenset[str] = frozenset()
     began: float = field(default_factory=perf_counter)
     done: list[CollectedWindow] = field(default_factory=list)
@@ -126,9 +136,9 @@ class _Pass:
         return self.project.settings.collect
 
     @property
-    def lease(self) -> timedelta:
-        """Return how long a claim lasts without being renewed."""
-        return timedelta(seconds=self.settings.timeout) + MARGIN
+    def limits(self) -> Limits:
+        """Return what one query may take and give."""
+        return Limits(seconds=float(self.settings.timeout), rows=self.settings.max_rows, bytes=LARGEST_ANSWER)
 
     def run(self, wanted: Sequence[Subject]) -> None:
         """Plan, then read batch by batch."""
@@ -136,25 +146,33 @@ class _Pass:
         with self.store.transaction() as connection:
             stale = runs.reclaim_stale(connection, name, self.clock())
         self.lost = frozenset(run.key.subject for run in stale)
+        if self.ask.due_only:
+            sources = sorted({source for subject in wanted for source in subject.sources})
+            self.late = late_sources(self._engine_of, self.project, sources, self.now, self.limits)
         with self.store.reading() as connection:
             found = standings(connection, name, wanted, self.clock(), self.now, self.lost)
         self.busy += [subject.name for subject in wanted if subject.name not in found]
         tasks = [
             task
             for subject in wanted
-            if subject.name in found
-            and (task := decide(subject, found[subject.name], self.ask, self.now, self.settings)) is not None
+            if subject.name in found and (task := self._decide(subject, found[subject.name])) is not None
         ]
         for batch in batches(tasks):
             self._collect(batch)
 
+    def _decide(self, subject: Subject, standing: Standing) -> Task | None:
+        """Return what is to be done for a series; what follows the latest row of a late source waits."""
+        task = decide(subject, standing, self.ask, self.now)
+        late = [self.late[name] for name in subject.sources if name in self.late]
+        return waiting(task, min(late)) if late else task
+
+    def _engine_of(self, source: str) -> Engine:
+        return self.others.get(self.project.sources[source].warehouse or "", self.engine)
+
     def _collect(self, batch: Batch) -> None:
         """Read a batch chunk by chunk; a series that failed in one is not read in those after it."""
-        ruler = batch.tasks[0].subject.ruler
-        stretch = batch.stretch
-        pieces = [stretch] if stretch.is_empty else list(windows.chunks(stretch, ruler, self.settings.chunk))
         tasks = batch.tasks
-        for place, chunk in enumerate(pieces):
+        for place, chunk in enumerate(batch.pieces):
             if not tasks:
                 return
             if self.budget.is_spent(perf_counter() - self.began):
@@ -162,7 +180,12 @@ class _Pass:
                 return
             claimed = self._claim(tasks, chunk, is_first=place == 0)
             self.budget.used += 1
-            finished = self._read(claimed, chunk)
+            held = [run for _, run in claimed]
+            self.heart.hold(held)
+            try:
+                finished = self._read(claimed, chunk)
+            finally:
+                self.heart.release(held)
             good = {window.wanted for window in finished if window.error is None}
             self.done += finished
             tasks = tuple(task for task, _ in claimed if task.subject.wanted in good)
@@ -179,7 +202,7 @@ class _Pass:
                 if subject.name not in found:
                     self.busy.append(subject.name)
                     continue
-                if is_first and decide(subject, found[subject.name], self.ask, self.now, self.settings) != task:
+                if is_first and self._decide(subject, found[subject.name]) != task:
                     continue  # somebody did it between our plan and now
                 progress = found[subject.name].rebuilt if task.is_rebuild else found[subject.name].progress
                 reached = max(chunk.start, task.expected or chunk.start)
@@ -188,7 +211,7 @@ class _Pass:
                 if task.is_rebuild:
                     identity.begin_rebuild(connection, name, subject.wanted, subject.definition_hash)
                 asked.append((task, runs.key_of(name, subject.wanted, chunk.start, chunk.end)))
-            ours = runs.claim_all(connection, [key for _, key in asked], self.worker, moment, self.lease, again=True)
+            ours = runs.claim_all(connection, [key for _, key in asked], self.worker, moment, LEASE, again=True)
         return [(task, ours[key.subject]) for task, key in asked if key.subject in ours]
 
     def _read(self, claimed: Sequence[tuple[Task, Run]], chunk: Stretch) -> list[CollectedWindow]:
@@ -200,12 +223,8 @@ class _Pass:
             for task, run in claimed
             if task.reason is Reason.CLOCK
         ]
-        renewed = self.clock()
         ready: list[tuple[Task, Run, SeriesRead]] = []
-        for place, (task, read) in enumerate(zip(readable, self._reads(readable, chunk), strict=True)):
-            if self.clock() - renewed > self.lease / 2:
-                renewed = self.clock()
-                self._renew(readable[place:], held)
+        for task, read in zip(readable, self._reads(readable, chunk), strict=True):
             if not isinstance(read, SeriesRead):
                 finished.append(self.keeper.fail(task, chunk, held[task], read))
                 continue
@@ -215,32 +234,22 @@ class _Pass:
                 ready = []
         return finished + self.keeper.keep_all(chunk, ready)
 
-    def _renew(self, tasks: Sequence[Task], held: dict[Task, Run]) -> None:
-        """Hold what is still to be kept for longer; what was taken over meanwhile is told when it is to be kept."""
-        for task in tasks:
-            try:
-                with self.store.transaction() as connection:
-                    held[task] = runs.renew(connection, held[task], self.clock(), self.lease)
-            except ConflictError:
-                continue
-
     def _reads(self, tasks: Sequence[Task], chunk: Stretch) -> Iterator[SeriesRead | Exception]:
         """Yield what was read for each task, or the error nobody foresaw; then the others are read one by one."""
         if not tasks:
             return
-        limits = Limits(seconds=float(self.settings.timeout), rows=self.settings.max_rows, bytes=LARGEST_ANSWER)
         span = Span(chunk.start, chunk.end, tasks[0].subject.ruler.calendar)
         wanted = [task.subject.wanted for task in tasks]
         answered = 0
         try:
-            for read in read_series(self.engine, self.project, wanted, span, limits, others=self.others):
+            for read in read_series(self.engine, self.project, wanted, span, self.limits, others=self.others):
                 yield read
                 answered += 1
         except Exception as error:  # noqa: BLE001 - what no adapter foresaw must not end the pass
             _log.debug("reading together failed", exc_info=error)
         for each in wanted[answered:]:
             try:
-                found: SeriesRead | Exception = read_one(self.engine, self.project, each, span, limits)
+                found: SeriesRead | Exception = read_one(self.engine, self.project, each, span, self.limits)
             except Exception as error:  # noqa: BLE001 - the same
                 found = error
             yield found

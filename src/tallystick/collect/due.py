@@ -13,6 +13,8 @@ from tallystick.sql.grain import Grain
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """Clocks of machines that share a store differ by this much without anything being wrong."""
 LONGEST_WAIT = timedelta(hours=24)
+SWEEPS = timedelta(days=7)
+"""How often a series is read far back, where it is at all."""
 _MOST = 8
 _LENGTHS = {
     Grain.FIVE_MINUTES: timedelta(minutes=5),
@@ -28,6 +30,7 @@ class Reason(StrEnum):
     NEW = "new"
     BEHIND = "behind"
     SETTLED = "settled"
+    SWEEP = "sweep"
     CHANGED = "changed"
     ASKED = "asked"
     CLOCK = "clock"
@@ -37,7 +40,7 @@ class Reason(StrEnum):
 class Standing:
     """How far a series is: collected up to `progress`, of which the buckets from `settling` on may still change.
 
-    `failures` counts the runs that failed since one did not, the last of them at `failed_at`. Where the definition
+    It was read far back at `swept_at`. `failures` counts the runs that failed since one did not, the last of them at `failed_at`. Where the definition
     changed, `history` is the first bucket there is and `rebuilt` how far the new generation is.
     """
 
@@ -46,12 +49,16 @@ class Standing:
     is_changed: bool = False
     history: datetime | None = None
     rebuilt: datetime | None = None
+    swept_at: datetime | None = None
     failures: int = 0
     failed_at: datetime | None = None
 
 
-def due(standing: Standing, now: datetime, ruler: Ruler) -> Reason | None:
-    """Tell why a series is to be read now, or None: nothing new has ended, or it failed a short while ago."""
+def due(standing: Standing, now: datetime, ruler: Ruler, sweep: int = 0) -> Reason | None:
+    """Tell why a series is to be read now, or None: nothing new has ended, or it failed a short while ago.
+
+    With `sweep`, so many buckets are read again once a week.
+    """
     if _rests(standing, now, ruler):
         return None
     if standing.progress is None:
@@ -60,6 +67,8 @@ def due(standing: Standing, now: datetime, ruler: Ruler) -> Reason | None:
         return Reason.CLOCK
     if standing.is_changed:
         return Reason.CHANGED
+    if sweep and (standing.swept_at is None or standing.swept_at + SWEEPS <= now):
+        return Reason.SWEEP
     if standing.progress < ruler.floor(now):
         return Reason.BEHIND
     if standing.settling is not None and final_at(standing.settling, ruler) <= now:

@@ -12,11 +12,12 @@ from logging import getLogger
 from sqlalchemy import Connection
 
 from tallystick.collect import due
+from tallystick.collect.due import Reason
 from tallystick.collect.read import SeriesRead
 from tallystick.collect.report import CollectedWindow
 from tallystick.collect.tasks import Task
 from tallystick.collect.windows import Stretch
-from tallystick.compiler.series import PointState
+from tallystick.compiler.series import Point, PointState, Wanted
 from tallystick.errors import TallystickError
 from tallystick.store import identity, runs, series, watermarks
 from tallystick.store.database import Store
@@ -24,6 +25,8 @@ from tallystick.store.run_status import RunStatus
 from tallystick.store.runs import Run
 from tallystick.store.secrecy import without_secrets
 
+_FAR_BACK = (Reason.NEW, Reason.CHANGED, Reason.SWEEP)
+"""Reasons for which as much of the past is read as ever is."""
 _log = getLogger(__name__)
 
 
@@ -75,13 +78,16 @@ class Keeper:
                 connection, self.project, chunk.start, chunk.end, windows, collected_at=self.now
             )
             watermarks.advance_all(connection, [number for number, _ in done], chunk.end)
+            swept = [number for (task, _, _), (number, _) in zip(live, done, strict=True) if _is_swept(task, chunk)]
+            watermarks.note_sweeps(connection, swept, self.now)
+            notes = [folded_note(window.wanted, window.points) for window in windows]
             outcomes = [
-                (run, runs.Success(rows=written.rows, seconds=each.seconds, sql_hash=sql_hash(each.sql)))
-                for (_, run, each), (_, written) in zip(live, done, strict=True)
+                (run, runs.Success(rows=written.rows, seconds=each.seconds, sql_hash=sql_hash(each.sql), note=note))
+                for (_, run, each), (_, written), note in zip(live, done, notes, strict=True)
             ]
             runs.succeed_all(connection, outcomes, now=self.clock(), window=(chunk.start, chunk.end))
-            for (task, _, each), window, (_, written) in zip(live, windows, done, strict=True):
-                kept[task.subject.name] = _collected(task, chunk, window, written, each.seconds)
+            for (task, _, each), window, (_, written), note in zip(live, windows, done, notes, strict=True):
+                kept[task.subject.name] = _collected(task, chunk, window, written, each.seconds, note)
         return [kept[task.subject.name] for task, _, _ in read]
 
     def _window(self, task: Task, chunk: Stretch, read: SeriesRead) -> series.Window:
@@ -117,6 +123,9 @@ class Keeper:
         watermarks.advance(connection, self.project, wanted, chunk.end, definition_hash=hashed, rebuilding=rebuilding)
         if rebuilding and chunk.end == task.stretch.end:
             identity.commit_rebuild(connection, self.project, wanted, self.now)
+        if _is_swept(task, chunk):
+            watermarks.note_sweep(connection, self.project, wanted, self.now)
+        note = folded_note(wanted, window.points)
         runs.finish(
             connection,
             run,
@@ -125,9 +134,10 @@ class Keeper:
             rows=written.rows,
             seconds=read.seconds,
             sql_hash=sql_hash(read.sql),
+            note=note,
             window=(chunk.start, chunk.end),
         )
-        return _collected(task, chunk, window, written, read.seconds)
+        return _collected(task, chunk, window, written, read.seconds, note)
 
     def fail(
         self, task: Task, chunk: Stretch, run: Run, error: Exception, read: SeriesRead | None = None
@@ -166,8 +176,13 @@ class Keeper:
         return without_secrets(text, self.secrets)
 
 
+def _is_swept(task: Task, chunk: Stretch) -> bool:
+    """Tell whether a series was read as far back as it ever is, with this chunk."""
+    return task.reason in _FAR_BACK and chunk.end == task.stretch.end
+
+
 def _collected(
-    task: Task, chunk: Stretch, window: series.Window, written: series.Written, seconds: float
+    task: Task, chunk: Stretch, window: series.Window, written: series.Written, seconds: float, note: str | None
 ) -> CollectedWindow:
     return CollectedWindow(
         wanted=task.subject.wanted,
@@ -177,8 +192,18 @@ def _collected(
         points=written.rows,
         restated=written.restated,
         state=window.state_of(window.points[-1].bucket) if window.points else None,
+        note=note,
         seconds=seconds,
     )
+
+
+def folded_note(wanted: Wanted, points: Sequence[Point]) -> str | None:
+    """Say which values of a dimension are kept, where others were folded into one; None where all are there."""
+    if wanted.values_limit is None or not any(point.is_other for point in points):
+        return None
+    kept = len({point.dimension_value for point in points if not point.is_other})
+    values = "value" if kept == 1 else "values"
+    return f"{kept} {values} of {wanted.by} by rows, all others in one (values_limit = {wanted.values_limit})"
 
 
 @lru_cache(maxsize=64)

@@ -67,6 +67,7 @@ def standing(
         is_changed=is_changed,
         history=history,
         rebuilt=rebuilt,
+        swept_at=live.swept_at,
         failures=streak.failures,
         failed_at=streak.failed_at,
     )

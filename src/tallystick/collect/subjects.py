@@ -8,49 +8,66 @@ written for entities and is collected for these only. Rolling and all-time value
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from tallystick.collect.read_answer import calendar_of
 from tallystick.collect.windows import Ruler
 from tallystick.compiler.definition_hash import definition_hash
+from tallystick.compiler.formula_model import operands
 from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.plan import find_metric, time_views
 from tallystick.compiler.series import Wanted
 from tallystick.definitions.about import Status
+from tallystick.definitions.collect_settings import CollectSettings, settings_of
 from tallystick.definitions.entity import ALL
-from tallystick.definitions.metric import Metric, SqlQuery
+from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
 from tallystick.definitions.project import Project
+from tallystick.errors import UsageError
 from tallystick.store.identity import series_name
+
+_COLLECTED = (Status.ACTIVE, Status.DEPRECATED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """One series with all that decides how it is read: its buckets, its definition and the sources behind it."""
+    """One series with all that decides how it is read: buckets, definition, the sources behind it and its settings."""
 
     wanted: Wanted
     name: str
     ruler: Ruler
     definition_hash: str
     sources: frozenset[str]
+    settings: CollectSettings = field(default_factory=CollectSettings)
 
 
 def subjects(project: Project, select: Sequence[str] = ()) -> tuple[Subject, ...]:
-    """Return the series of the named metrics, or of all that are active; raise UnknownNameError.
+    """Return the series of the named metrics, or of all that are active or deprecated.
+
+    Raise UnknownNameError, or UsageError for one that is named and has no series.
 
     A metric that is named is collected whatever its status is, so that a draft can be tried.
     """
     if select:
-        metrics = [find_metric(project, name) for name in dict.fromkeys(select)]
+        metrics = [_collectable(find_metric(project, name), project) for name in dict.fromkeys(select)]
     else:
         metrics = [metric for metric in project.metrics.values() if is_collected(metric)]
     return tuple(subject for metric in metrics for subject in _of_metric(metric, project))
 
 
+def _collectable(metric: Metric, project: Project) -> Metric:
+    if next(series_of(metric, project), None) is None:
+        raise UsageError(
+            f"metric '{metric.name}' has no calendar grain, so no series of it is collected",
+            hint='give it grains = ["day"], or build it',
+        )
+    return metric
+
+
 def is_collected(metric: Metric) -> bool:
-    """Tell whether a metric is collected without being asked for."""
-    return metric.enabled and not metric.intermediate and metric.about.status is Status.ACTIVE
+    """Tell whether a metric is collected without being asked for: until it is archived, once it is no draft."""
+    return metric.enabled and not metric.intermediate and metric.about.status in _COLLECTED
 
 
 def series_of(metric: Metric, project: Project) -> Iterator[Wanted]:
@@ -75,10 +92,16 @@ def _of_metric(metric: Metric, project: Project) -> Iterator[Subject]:
     calendar = calendar_of(project, metric)
     sources = source_names(project, metric)
     settle = max((project.sources[name].settle_seconds for name in sources), default=0)
+    settings = settings_of(
+        project.settings.collect, (project.sources[name].collect for name in sources), metric.collect
+    )
+    limit = settings.values_limit if _can_fold(metric, project) else metric.collect.values_limit
     for wanted in series_of(metric, project):
         model = Model(metric.name, wanted.entity, TimeView(grain=wanted.grain), (wanted.by,) if wanted.by else ())
+        hashed = definition_hash(model, project)
+        is_limited = wanted.by is not None and limit is not None
         yield Subject(
-            wanted=wanted,
+            wanted=replace(wanted, values_limit=limit) if is_limited else wanted,
             name=series_name(wanted),
             ruler=Ruler(
                 grain=wanted.grain,
@@ -86,6 +109,20 @@ def _of_metric(metric: Metric, project: Project) -> Iterator[Subject]:
                 since=project.settings.start,
                 settle=timedelta(seconds=settle),
             ),
-            definition_hash=definition_hash(model, project),
+            definition_hash=f"{hashed}-{limit}" if is_limited else hashed,
             sources=frozenset(sources),
+            settings=settings,
         )
+
+
+def _can_fold(metric: Metric, project: Project) -> bool:
+    """Tell whether a limit of values that a source or the project sets can be kept.
+
+    Values per unit cannot be folded, nor can one query rank values of several warehouses.
+    """
+    if isinstance(metric.definition, SqlQuery):
+        return False
+    found = [project.metrics[name].definition for name in operands(metric, project.metrics, project.dialect)]
+    if not all(isinstance(each, Aggregate) and each.per_unit is None for each in found):
+        return False
+    return len({project.sources[name].warehouse for name in source_names(project, metric)}) == 1

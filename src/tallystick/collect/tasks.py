@@ -10,7 +10,6 @@ from tallystick.collect import due, windows
 from tallystick.collect.due import Reason, Standing
 from tallystick.collect.subjects import Subject
 from tallystick.collect.windows import Stretch
-from tallystick.definitions.collect_settings import CollectSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +39,20 @@ class Task:
         return self.reason is Reason.CHANGED
 
 
-def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime, settings: CollectSettings) -> Task | None:
+def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime) -> Task | None:
     """Return what is to be done for a series now, or None where there is nothing."""
-    ruler = subject.ruler
-    reason = due.due(standing, now, ruler) if ask.due_only else Reason.ASKED
+    ruler, settings = subject.ruler, subject.settings
+    reason = due.due(standing, now, ruler, settings.sweep) if ask.due_only else Reason.ASKED
     if reason is None:
         return None
     if standing.progress is not None and standing.is_changed:
-        return _rebuild(subject, standing, ask, now, settings)
+        return _rebuild(subject, standing, ask, now)
     if due.went_back(standing, now) and ask.start is None and ask.end is None:
         end = ruler.floor(now)
         return Task(subject=subject, reason=Reason.CLOCK, stretch=Stretch(end, end), expected=standing.progress)
-    if ask.due_only:
+    if reason is Reason.SWEEP:
+        stretch = windows.far_back(standing.progress, now, ruler, settings)
+    elif ask.due_only:
         stretch = windows.regular(standing.progress, now, ruler, settings)
     elif ask.start is None and ask.end is None:
         stretch = windows.by_hand(standing.progress, now, ruler, settings)
@@ -62,13 +63,25 @@ def decide(subject: Subject, standing: Standing, ask: Ask, now: datetime, settin
     return Task(subject=subject, reason=reason, stretch=stretch, expected=standing.progress)
 
 
-def _rebuild(subject: Subject, standing: Standing, ask: Ask, now: datetime, settings: CollectSettings) -> Task | None:
+def waiting(task: Task | None, until: datetime) -> Task | None:
+    """Return what of a task need not wait for rows that are late: its sources have theirs up to an instant only."""
+    if task is None or task.reason not in (Reason.NEW, Reason.BEHIND, Reason.SWEEP):
+        return task
+    floor = task.subject.ruler.floor
+    reached = None if task.expected is None else floor(task.expected)
+    end = floor(until) if reached is None else max(floor(until), reached)
+    stretch = Stretch(task.stretch.start, min(end, task.stretch.end))
+    has_news = reached is None or stretch.end > reached or task.reason is Reason.SWEEP
+    return replace(task, stretch=stretch) if has_news and not stretch.is_empty else None
+
+
+def _rebuild(subject: Subject, standing: Standing, ask: Ask, now: datetime) -> Task | None:
     """Return the task that reads the whole history of a changed series again, or what is left of it."""
     since = min((start for start in (standing.history, ask.start) if start is not None), default=None)
     ruler = subject.ruler
     if ruler.since is None and since is not None:
         ruler = replace(ruler, since=since)
-    stretch = windows.regular(standing.rebuilt, now, ruler, settings)
+    stretch = windows.regular(standing.rebuilt, now, ruler, subject.settings)
     if stretch.is_empty:
         return None
     return Task(subject=subject, reason=Reason.CHANGED, stretch=stretch, expected=standing.rebuilt)
@@ -76,7 +89,7 @@ def _rebuild(subject: Subject, standing: Standing, ask: Ask, now: datetime, sett
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Tasks that are read together: the same window and grain of sources that belong together."""
+    """Tasks that are read together: the same window, cut alike, and grain of sources that belong together."""
 
     tasks: tuple[Task, ...]
 
@@ -84,6 +97,17 @@ class Batch:
     def stretch(self) -> Stretch:
         """Return the window all tasks share."""
         return self.tasks[0].stretch
+
+    @property
+    def pieces(self) -> tuple[Stretch, ...]:
+        """Return the windows that are read one after the other.
+
+        Where values of a dimension are limited it is one: which are kept is decided once for the whole (tripl §7.4).
+        """
+        subject, stretch = self.tasks[0].subject, self.stretch
+        if stretch.is_empty or subject.wanted.values_limit is not None:
+            return (stretch,)
+        return tuple(windows.chunks(stretch, subject.ruler, subject.settings.chunk))
 
 
 def batches(tasks: Sequence[Task]) -> tuple[Batch, ...]:
@@ -96,7 +120,8 @@ def batches(tasks: Sequence[Task]) -> tuple[Batch, ...]:
     for task in tasks:
         ruler = task.subject.ruler
         family = root.get(min(task.subject.sources, default=""), task.subject.wanted.metric)
-        groups.setdefault((task.stretch, ruler.grain, ruler.calendar, family), []).append(task)
+        cut = None if task.subject.wanted.values_limit is not None else task.subject.settings.chunk
+        groups.setdefault((task.stretch, ruler.grain, ruler.calendar, family, cut), []).append(task)
     found = [Batch(tasks=tuple(group)) for group in groups.values()]
     return tuple(sorted(found, key=_urgency))
 

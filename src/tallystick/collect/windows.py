@@ -87,6 +87,13 @@ def regular(progress: datetime | None, now: datetime, ruler: Ruler, settings: Co
     return Stretch(min(start, end), end)
 
 
+def far_back(progress: datetime | None, now: datetime, ruler: Ruler, settings: CollectSettings) -> Stretch:
+    """Return what is read once a week for rows that came late: the regular window and so many buckets more."""
+    usual = regular(progress, now, ruler, settings)
+    start = ruler.not_before_history(ruler.shift(usual.end, -settings.sweep))
+    return Stretch(min(start, usual.start), usual.end)
+
+
 def by_hand(progress: datetime | None, now: datetime, ruler: Ruler, settings: CollectSettings) -> Stretch:
     """Return what is read when somebody asks for a series: its regular window or more, never less."""
     due = regular(progress, now, ruler, settings)

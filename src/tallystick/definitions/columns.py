@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from sqlglot import exp
 
 from tallystick.definitions.column_kind import bucketed
+from tallystick.definitions.condition import Condition, Kind
 from tallystick.definitions.condition_sql import check as check_condition_type
+from tallystick.definitions.condition_sql import kind_of, speaks_of_days
 from tallystick.definitions.conditions import named_conditions
-from tallystick.definitions.diagnostics import Diagnostic, diagnose, nearest, sort
+from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, nearest, sort
 from tallystick.definitions.fragment import is_name, parse_fragment, parse_query
 from tallystick.definitions.metric import Aggregate, Metric
 from tallystick.definitions.origin import Origin, place_in, place_of
@@ -44,6 +47,7 @@ def check_columns(project: Project, columns: Mapping[str, Mapping[str, str]]) ->
     findings: list[Diagnostic] = []
     for name, stored in columns.items():
         if source := project.sources.get(name):
+            findings += _named_condition_types(_Stored(project, source, stored))
             stored_names = frozenset(column.lower() for column in stored)
             findings += source_columns(source, stored_names, project.dialect)
             for segment in project.segments.values():
@@ -52,7 +56,7 @@ def check_columns(project: Project, columns: Mapping[str, Mapping[str, str]]) ->
             for metric in (*project.metrics.values(), *project.flawed):
                 if isinstance(metric.definition, Aggregate) and metric.definition.source == name:
                     findings += metric_columns(metric, source, stored_names, project.segments, project.dialect)
-                    findings += _condition_types(metric, metric.definition, stored)
+                    findings += _condition_types(metric, metric.definition, _Stored(project, source, stored))
     return sort(findings)
 
 
@@ -98,15 +102,59 @@ def metric_columns(
         yield from _unknown(text, dialect, source, with_conditions, metric.origin, path, "where")
 
 
-def _condition_types(metric: Metric, definition: Aggregate, types: Mapping[str, str]) -> Iterator[Diagnostic]:
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A source and the types the warehouse has for its columns."""
+
+    project: Project
+    source: Source
+    types: Mapping[str, str]
+
+    def kind(self, column: str) -> Kind | None:
+        """Return what a column holds, as the warehouse says."""
+        native = next((native for name, native in self.types.items() if name.lower() == column.lower()), None)
+        return None if native is None else bucketed(native)
+
+    @property
+    def zone(self) -> str:
+        """Return the zone its days are counted in."""
+        return self.source.time_zone or self.project.settings.time_zone
+
+
+def _condition_types(metric: Metric, definition: Aggregate, stored: _Stored) -> Iterator[Diagnostic]:
     """Yield findings about structured conditions that do not fit the types the warehouse has for their columns."""
-    kinds = {name.lower(): bucketed(native) for name, native in types.items()}
     for index, condition in definition.structured:
-        try:
-            check_condition_type(condition, kinds.get(condition.column.lower()))
-        except DefinitionError as error:
-            at = place_of(metric.origin, condition_path(metric, index), "where")
-            yield diagnose("condition-type", error.message, at, hint=error.hint)
+        at = place_of(metric.origin, condition_path(metric, index), "where")
+        yield from _condition_type(condition, stored, at)
+
+
+def _named_condition_types(stored: _Stored) -> Iterator[Diagnostic]:
+    """Yield the same findings about filters of a source and events on it."""
+    source = stored.source
+    for name, (_, structured) in source.structured.items():
+        for index, condition in structured:
+            at = place_of(source.origin, f"filters.{name}.{index}", f"filters.{name}")
+            yield from _condition_type(condition, stored, at)
+    for segment in stored.project.segments.values():
+        if segment.source == source.name and segment.structured is not None:
+            for index, condition in segment.structured[1]:
+                yield from _condition_type(condition, stored, place_of(segment.origin, f"where.{index}", "where"))
+
+
+def _condition_type(condition: Condition, stored: _Stored, at: Location) -> Iterator[Diagnostic]:
+    kind, column = stored.kind(condition.column), condition.column
+    try:
+        check_condition_type(condition, kind)
+    except DefinitionError as error:
+        yield diagnose("condition-type", error.message, at, hint=error.hint)
+        return
+    is_described = kind_of(stored.source, column) is not None
+    if kind is Kind.TIMESTAMP and not is_described and speaks_of_days(condition, stored.zone):
+        message = (
+            f"column '{column}' holds instants, which the source does not say: a date is no day of {stored.zone} there"
+        )
+        hint = f"add {column} = {{ type = \"timestamp\" }} to the columns of source '{stored.source.name}'"
+        yield diagnose("untyped-day", message, at, severity=Severity.WARNING, hint=hint)
 
 
 def condition_path(metric: Metric, index: int) -> str:

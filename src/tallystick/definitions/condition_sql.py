@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from sqlglot import exp
@@ -14,9 +14,11 @@ from tallystick.definitions.condition import LISTS, ORDERS, PATTERNS, RANGES, TR
 from tallystick.definitions.source import Source
 from tallystick.errors import DefinitionError
 from tallystick.sql import buckets, portable
+from tallystick.sql.calendar import UTC_CALENDAR, Calendar, start_of_day
 
 _CANONICAL = "duckdb"
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LIKE = re.compile(r"(?:[^\\]|\\[%_\\])*", re.DOTALL)
 
 
@@ -30,10 +32,13 @@ def kind_of(source: Source, column: str) -> Kind | None:
     return None
 
 
-def render(condition: Condition, kind: Kind | None, dialect: str) -> str:
-    """Return a condition as SQL of a dialect; raise DefinitionError where column, operator and values do not fit."""
+def render(condition: Condition, kind: Kind | None, dialect: str, calendar: Calendar = UTC_CALENDAR) -> str:
+    """Return a condition as SQL of a dialect; raise DefinitionError where column, operator and values do not fit.
+
+    A bare date that is compared with instants is the whole day of the calendar.
+    """
     check(condition, kind)
-    tree = portable.rewrite(_tree(condition, kind), dialect)
+    tree = portable.rewrite(_tree(condition, kind, calendar), dialect)
     return str(tree.sql(dialect))
 
 
@@ -76,12 +81,16 @@ def _check_pattern(operator: Operator, value: Value) -> None:
 # -- trees ------------------------------------------------------------------------------------------------------------
 
 
-def _tree(condition: Condition, kind: Kind | None) -> exp.Expr:
+def _tree(condition: Condition, kind: Kind | None, calendar: Calendar) -> exp.Expr:
     """Return the condition in our own spelling; a negated one is NOT around its opposite."""
     operator = condition.operator
     column: exp.Expr = exp.column(*reversed(condition.column.split(".")))
-    values = [_literal(value, kind, condition) for value in condition.values]
-    tree = _positive(operator.positive, column, values)
+    if any(_is_whole_day(value, kind) for value in condition.values) and operator not in PATTERNS:
+        tree = _of_days(
+            operator.positive, column, [_bounds(value, kind, condition, calendar) for value in condition.values]
+        )
+    else:
+        tree = _positive(operator.positive, column, [_literal(value, kind, condition) for value in condition.values])
     return exp.Not(this=exp.paren(tree)) if operator.is_negated else tree
 
 
@@ -94,6 +103,89 @@ def _positive(operator: Operator, column: exp.Expr, values: list[exp.Expr]) -> e
         return _BARE[operator](column)
     return _BINARY[operator](column, values[0])
 
+
+# -- whole days -------------------------------------------------------------------------------------------------------
+
+_Bounds = tuple[exp.Expr, exp.Expr | None]
+"""Where a value begins and, for a whole day, where the next one does."""
+
+
+def _is_whole_day(value: Value, kind: Kind | None) -> bool:
+    """Tell whether a value is a date, and the column may hold instants: a date of its own it would equal anyway."""
+    if kind not in (Kind.TIMESTAMP, None):
+        return False
+    if isinstance(value, str):
+        return kind is Kind.TIMESTAMP and _DAY.fullmatch(value.strip()) is not None
+    return isinstance(value, date) and not isinstance(value, datetime)
+
+
+def speaks_of_days(condition: Condition, zone: str) -> bool:
+    """Tell whether a condition means days of a zone that it cannot where nobody says that its column holds instants."""
+    if condition.operator in PATTERNS:
+        return False
+    days = [value for value in condition.values if _is_whole_day(value, Kind.TIMESTAMP)]
+    return any(isinstance(day, str) or zone != "UTC" for day in days)
+
+
+def _bounds(value: Value, kind: Kind | None, condition: Condition, calendar: Calendar) -> _Bounds:
+    if not _is_whole_day(value, kind):
+        return _literal(value, kind, condition), None
+    day = _from_iso(value.strip(), condition.column, "a date") if isinstance(value, str) else value
+    assert isinstance(day, date)  # noqa: S101 - a whole day is one
+    try:
+        days = (day, day + timedelta(days=1))
+        if kind is None:
+            # Dates compare with dates and with instants alike, if those are counted in UTC.
+            return tuple(buckets.date_literal(each, dialect=_CANONICAL) for each in days)  # type: ignore[return-value]
+        instants = [start_of_day(each, calendar) for each in days]
+    except OverflowError:
+        hint = "compare with an instant"
+        raise DefinitionError(f"{day} is at the end of all days, and has no whole one", hint=hint) from None
+    first, second = (buckets.literal_instant(each, is_date=False, dialect=_CANONICAL) for each in instants)
+    return first, second
+
+
+def _of_days(operator: Operator, column: exp.Expr, values: list[_Bounds]) -> exp.Expr:
+    if operator in LISTS:
+        return exp.or_(*(_within(column, *bounds) for bounds in values), copy=False)
+    if operator in RANGES:
+        return exp.and_(_from(column, values[0][0]), _until(column, *values[1]), copy=False)
+    return _DAYS[operator](column, *values[0])
+
+
+def _within(column: exp.Expr, start: exp.Expr, end: exp.Expr | None) -> exp.Expr:
+    if end is None:
+        return exp.EQ(this=column.copy(), expression=start)
+    return exp.and_(_from(column, start), _until(column, start, end), copy=False)
+
+
+def _from(column: exp.Expr, start: exp.Expr) -> exp.Expr:
+    return exp.GTE(this=column.copy(), expression=start)
+
+
+def _until(column: exp.Expr, start: exp.Expr, end: exp.Expr | None) -> exp.Expr:
+    if end is None:
+        return exp.LTE(this=column.copy(), expression=start)
+    return exp.LT(this=column.copy(), expression=end)
+
+
+def _after(column: exp.Expr, start: exp.Expr, end: exp.Expr | None) -> exp.Expr:
+    if end is None:
+        return exp.GT(this=column.copy(), expression=start)
+    return _from(column, end)
+
+
+_DAYS: dict[Operator, Callable[[exp.Expr, exp.Expr, exp.Expr | None], exp.Expr]] = {
+    Operator.EQ: _within,
+    Operator.NE: lambda column, start, end: exp.Not(this=exp.paren(_within(column, start, end), copy=False)),
+    Operator.GT: _after,
+    Operator.GTE: lambda column, start, _: _from(column, start),
+    Operator.LT: lambda column, start, _: exp.LT(this=column.copy(), expression=start),
+    Operator.LTE: _until,
+}
+
+
+# -- values as they are -----------------------------------------------------------------------------------------------
 
 _BARE: dict[Operator, Callable[[exp.Expr], exp.Expr]] = {
     Operator.IS_NULL: lambda column: exp.Is(this=column, expression=exp.null()),
@@ -169,7 +261,7 @@ def _truth(value: Value, column: str) -> exp.Expr:
 
 
 def _instant(value: Value, column: str) -> exp.Expr:
-    """Return an instant pinned to UTC; a date is its midnight, and a time without a zone is UTC."""
+    """Return an instant pinned to UTC; a time without a zone is UTC."""
     if isinstance(value, str):
         value = _from_iso(value, column, "an instant such as 2025-01-31T12:00:00Z")
     if not isinstance(value, date):

@@ -16,11 +16,12 @@ from tallystick.sql.macros import parse_template
 
 _MACROS = tuple(f"@{name}" for name in MACROS)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LITERALS = frozenset({"true", "false", "null"})
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text is one bare identifier, and so a name rather than SQL."""
-    return _NAME.fullmatch(text.strip()) is not None
+    """Tell whether a text is one bare identifier, and so a name rather than SQL; `true` is none."""
+    return _NAME.fullmatch(text.strip()) is not None and text.strip().lower() not in _LITERALS
 
 
 def check_query(text: str, dialect: str, allowed: tuple[str, ...] = ()) -> None:

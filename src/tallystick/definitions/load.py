@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tallystick.definitions.document import Document, FileOrigin, parse_toml, read_text
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.fields import Fields
+from tallystick.definitions.made import Made, add_made
 from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.oso_options import OSO_ENTITIES
 from tallystick.definitions.project import Project, Settings
@@ -25,11 +26,12 @@ MODELS = "models"
 _REGISTRY = re.compile(r"^\s*(?:from|import)\s+(?:metrics_tools|tallystick\.registry)\b", re.MULTILINE)
 
 
-def load(path: Path | str) -> Project:
+def load(path: Path | str, made: Callable[[str], Made] | None = None) -> Project:
     """Load a project from its folder, or from a single TOML file.
 
     Raise ProjectError where there is nothing to load. Whatever is wrong with a single definition is a finding in
-    `Project.diagnostics`, and only that definition is left out.
+    `Project.diagnostics`, and only that definition is left out. `made` gives, for the project's name, the definitions
+    made in the service, which stand beside those of files.
     """
     path = Path(path)
     if not path.exists():
@@ -44,6 +46,8 @@ def load(path: Path | str) -> Project:
         _read_folder(root, drafts)
     else:
         _read_file(path, drafts)
+    if made is not None:
+        add_made(drafts, made(drafts.settings.name), QueryFiles(root))
     if drafts.is_empty:
         raise ProjectError(f"'{path}' defines nothing", hint=_how_to_start(root))
     return resolve(drafts, root.as_posix())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tallystick.definitions.about import About
+from tallystick.definitions.collect_settings import CollectOverrides
 from tallystick.definitions.condition import Condition
 from tallystick.definitions.origin import Origin
 from tallystick.definitions.oso_options import OsoOptions
@@ -88,6 +89,7 @@ class Metric:
     intermediate: bool = False
     enabled: bool = True
     operand_of: str | None = None
+    collect: CollectOverrides = field(default_factory=CollectOverrides)
     origin: Origin = field(default_factory=Origin, compare=False)
 
     @property

@@ -11,6 +11,7 @@ from tallystick.definitions.collect_settings import CollectSettings
 from tallystick.definitions.diagnostics import Diagnostic, Severity
 from tallystick.definitions.entity import Entity
 from tallystick.definitions.metric import Metric, Views
+from tallystick.definitions.origin import Origin
 from tallystick.definitions.source import Dimension, Segment, Source
 
 
@@ -29,6 +30,7 @@ class Warehouse:
     storage: str = "change_points"
     allow: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    origin: Origin = field(default_factory=Origin, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from tallystick.definitions.collect_settings import read_overrides
 from tallystick.definitions.diagnostics import Severity, diagnose
 from tallystick.definitions.fields import Fields, describe
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery, type_of_var
@@ -37,6 +38,7 @@ def read_metric(fields: Fields, queries: QueryFiles) -> Metric | None:
     _shape(fields)
     intermediate = fields.flag("intermediate", "is_intermediate") or False
     enabled = fields.flag("enabled")
+    collect = read_overrides(fields)
     fields.refuse_unknown(within=f"metric '{fields.name}'")
     if definition is None:
         return None
@@ -47,6 +49,7 @@ def read_metric(fields: Fields, queries: QueryFiles) -> Metric | None:
         about=about,
         intermediate=intermediate,
         enabled=enabled is not False,
+        collect=collect,
         origin=fields.origin,
     )
 

@@ -8,12 +8,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from tallystick.definitions.collect_settings import read_overrides
 from tallystick.definitions.diagnostics import diagnose
 from tallystick.definitions.duration import parse_duration
 from tallystick.definitions.fields import Fields
 from tallystick.definitions.query_file import QueryFiles
 from tallystick.definitions.read_about import read_about
-from tallystick.definitions.source import Column, Dimension, Segment, Source
+from tallystick.definitions.read_condition import read_where
+from tallystick.definitions.source import Column, Conditions, Dimension, Segment, Source
 from tallystick.errors import DefinitionError
 from tallystick.sql.calendar import zone_info
 
@@ -47,24 +49,32 @@ def read_source(fields: Fields, queries: QueryFiles) -> Source:
         fields.report("conflicting-keys", "'time' and 'submission_date_column' say the same thing", "time", hint=hint)
     is_date = fields.flag("date")
     zone = fields.text("time_zone", "timezone")
-    settle = fields.find("settle")
+    filters, structured = _filters(fields)
     source = Source(
         name=fields.name,
         **rows,
         time=fields.text("time") or date_column,
         time_is_date=bool(date_column) if is_date is None else is_date,
         partition=fields.text("partition"),
-        settle_seconds=(fields.parsed("bad-duration", parse_duration, settle[1], "settle") or 0) if settle else 0,
+        settle_seconds=_seconds(fields, "settle"),
+        fresh_seconds=_seconds(fields, "fresh"),
         time_zone=fields.parsed("bad-time-zone", check_zone, zone, "time_zone") if zone else None,
         warehouse=fields.text("warehouse"),
         entities=_entities(fields),
-        filters=_filters(fields),
+        filters=filters,
+        structured=structured,
         columns=_columns(fields),
+        collect=read_overrides(fields),
         about=read_about(fields),
         origin=fields.origin,
     )
     fields.refuse_unknown(within=f"source '{fields.name}'")
     return source
+
+
+def _seconds(fields: Fields, key: str) -> int:
+    found = fields.find(key)
+    return (fields.parsed("bad-duration", parse_duration, found[1], key) or 0) if found else 0
 
 
 # -- rows -------------------------------------------------------------------------------------------------------------
@@ -126,15 +136,27 @@ def _entities(fields: Fields) -> Mapping[str, str]:
     return MappingProxyType(found | columns)
 
 
-def _filters(fields: Fields) -> Mapping[str, str]:
+def _filters(fields: Fields) -> tuple[Mapping[str, str], Mapping[str, Conditions]]:
+    """Read named conditions as SQL; the SQL of structured ones is still empty."""
+    found: dict[str, str] = {}
+    structured: dict[str, Conditions] = {}
     table = fields.named("filters", hint='write name = "condition" pairs')
-    if table is None:
-        return MappingProxyType({})
-    found = {}
-    for name in table.table:
-        if table.check_name("a filter", name) and (condition := table.text(name)):
-            found[name] = condition
-    return MappingProxyType(found)
+    for name in table.table if table is not None else ():
+        assert table is not None  # noqa: S101 - it has a name in it
+        if table.check_name("a filter", name) and (read := _condition(table, name)):
+            found[name] = read if isinstance(read, str) else ""
+            if not isinstance(read, str):
+                structured[name] = read
+    return MappingProxyType(found), MappingProxyType(structured)
+
+
+def _condition(fields: Fields, *names: str) -> str | Conditions | None:
+    """Read one condition: SQL, a table of column, operator and value, or a list of these that must all hold."""
+    found = fields.find(*names)
+    if found is None or not isinstance(found[1], dict | list):
+        return fields.text(*names)
+    texts, structured = read_where(fields, found[0])
+    return (texts, structured) if texts else None
 
 
 def _columns(fields: Fields) -> Mapping[str, Column]:
@@ -185,14 +207,22 @@ def _dimensions(fields: Fields) -> Mapping[str, str | None]:
 def read_segment(fields: Fields, kind: str) -> Segment | None:
     """Read one event, segment or filter: a named condition on a source."""
     source = _source_of(fields, kind)
-    where = fields.text("where", "sql", "expr")
+    where = _condition(fields, "where", "sql", "expr")
     if not fields.has("where", "sql", "expr"):
         fields.report_missing(f"{kind} '{fields.name}' has no condition", "where", hint='write where = "…"')
     about = read_about(fields)
     fields.refuse_unknown(within=f"{kind} '{fields.name}'")
     if source is None or where is None:
         return None
-    return Segment(name=fields.name, source=source, where=where, kind=kind, about=about, origin=fields.origin)
+    return Segment(
+        name=fields.name,
+        source=source,
+        where=where if isinstance(where, str) else "",
+        kind=kind,
+        structured=None if isinstance(where, str) else where,
+        about=about,
+        origin=fields.origin,
+    )
 
 
 def read_dimension(fields: Fields) -> Dimension | None:

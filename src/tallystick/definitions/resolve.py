@@ -24,6 +24,7 @@ from tallystick.definitions.read_entity import default_key
 from tallystick.definitions.remarks import find_remarks
 from tallystick.definitions.resolve_metrics import FACTORY_ENTITIES, resolve_metrics
 from tallystick.definitions.source import Dimension, Segment, Source
+from tallystick.definitions.written_out import write_out_conditions
 from tallystick.errors import DefinitionError
 
 __all__ = ["check_columns", "conditions", "resolve"]
@@ -37,6 +38,7 @@ def resolve(drafts: Drafts, root: str) -> Project:
     drafts.settings = _settings(drafts)
     dialect = _dialect(drafts)
     _resolve_entities(drafts)
+    write_out_conditions(drafts, dialect)
     _check_sources(drafts, dialect)
     _check_segments(drafts, dialect)
     _check_dimensions(drafts, dialect)

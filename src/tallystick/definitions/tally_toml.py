@@ -83,6 +83,7 @@ def _warehouse(fields: Fields, name: str) -> Warehouse:
         storage=_storage(fields),
         allow=fields.texts("allow") or (),
         options=options,
+        origin=fields.origin,
     )
 
 

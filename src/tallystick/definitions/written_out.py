@@ -1,22 +1,25 @@
-"""Writing metrics out: what was said in short becomes expressions in the project's dialect, and metrics of their own."""
+"""Writing definitions out: what was said in short becomes SQL in the project's dialect, and metrics of their own."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 
 from sqlglot.dialects.dialect import Dialect
 
 from tallystick.definitions.columns import condition_path
+from tallystick.definitions.condition import Condition
 from tallystick.definitions.condition_sql import kind_of, render
 from tallystick.definitions.diagnostics import diagnose, nearest
 from tallystick.definitions.drafts import Drafts
 from tallystick.definitions.fragment import parse_fragment
 from tallystick.definitions.metric import Aggregate, Formula, Metric
-from tallystick.definitions.origin import place_of
+from tallystick.definitions.origin import Origin, place_of
 from tallystick.definitions.read_aggregate import without_event
-from tallystick.definitions.source import Source
-from tallystick.errors import CompileError, DefinitionError
+from tallystick.definitions.source import Conditions, Source
+from tallystick.errors import CompileError, DefinitionError, Location
 from tallystick.sql import portable
+from tallystick.sql.calendar import Calendar
 
 CANONICAL = "duckdb"
 """The dialect our own spellings are in."""
@@ -37,6 +40,55 @@ def write_out(drafts: Drafts, dialect: str) -> None:
             del drafts.metrics[name]
         else:
             drafts.metrics[name] = replace(metric, definition=written)
+
+
+def write_out_conditions(drafts: Drafts, dialect: str) -> None:
+    """Write the structured filters of sources and the structured conditions of events out as SQL."""
+    for name, source in list(drafts.sources.items()):
+        filters = dict(source.filters)
+        for label, conditions in source.structured.items():
+            text = _joined(conditions, source, source.origin, (f"filters.{label}",), drafts, dialect)
+            if text is None:
+                drafts.leave_out("source", name)
+                drafts.sources.pop(name, None)
+            else:
+                filters[label] = text
+        if name in drafts.sources and source.structured:
+            drafts.sources[name] = replace(source, filters=MappingProxyType(filters))
+    for name, segment in list(drafts.segments.items()):
+        if segment.structured is None:
+            continue
+        source_of = drafts.sources.get(segment.source)
+        text = _joined(segment.structured, source_of, segment.origin, ("where", "sql", "expr"), drafts, dialect)
+        if text is None:
+            drafts.leave_out(segment.kind, name)
+            del drafts.segments[name]
+        else:
+            drafts.segments[name] = replace(segment, where=text)
+
+
+def _joined(
+    conditions: Conditions, source: Source | None, origin: Origin, paths: tuple[str, ...], drafts: Drafts, dialect: str
+) -> str | None:
+    """Return conditions as one that holds where all do, or None where one cannot be written, which is reported."""
+    texts, before = list(conditions[0]), drafts.errors()
+    for index, condition in conditions[1]:
+        places = (*(f"{path}.{index}" for path in paths), *paths)
+        texts[index] = _as_sql(condition, source, place_of(origin, *places), drafts, dialect) or ""
+    if drafts.errors() > before:
+        return None
+    return texts[0] if len(texts) == 1 else " AND ".join(f"({text})" for text in texts)
+
+
+def _as_sql(condition: Condition, source: Source | None, at: Location, drafts: Drafts, dialect: str) -> str | None:
+    """Return a structured condition as SQL, or None where it does not fit its column, which is reported."""
+    kind = kind_of(source, condition.column) if source else None
+    zone = (source.time_zone if source else None) or drafts.settings.time_zone
+    try:
+        return render(condition, kind, dialect if Dialect.get(dialect) else CANONICAL, Calendar(zone))
+    except DefinitionError as error:
+        drafts.findings.append(diagnose("condition-type", error.message, at, hint=error.hint))
+        return None
 
 
 def _written(metric: Metric, definition: Aggregate, drafts: Drafts, dialect: str) -> Aggregate | None:
@@ -100,13 +152,8 @@ def _source(definition: Aggregate, drafts: Drafts) -> Source | None:
 def _rendered(metric: Metric, definition: Aggregate, drafts: Drafts, dialect: str) -> Aggregate | None:
     """Return the definition with its structured conditions as SQL."""
     source, where = _source(definition, drafts), list(definition.where)
-    written = dialect if Dialect.get(dialect) else CANONICAL
     before = drafts.errors()
     for index, condition in definition.structured:
-        kind = kind_of(source, condition.column) if source else None
-        try:
-            where[index] = render(condition, kind, written)
-        except DefinitionError as error:
-            at = place_of(metric.origin, condition_path(metric, index), "where")
-            drafts.findings.append(diagnose("condition-type", error.message, at, hint=error.hint))
+        at = place_of(metric.origin, condition_path(metric, index), "where")
+        where[index] = _as_sql(condition, source, at, drafts, dialect) or ""
     return None if drafts.errors() > before else replace(definition, where=tuple(where))

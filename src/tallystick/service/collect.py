@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tallystick.compiler.plan import find_metric
@@ -15,6 +14,7 @@ from tallystick.compiler.series import Wanted
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.project import Project
 from tallystick.errors import UnknownNameError, UsageError
+from tallystick.service import stores
 from tallystick.service.instants import parse_instant
 from tallystick.sql.grain import parse_grain
 
@@ -23,30 +23,13 @@ if TYPE_CHECKING:
 
     from tallystick.collect.report import CollectReport
     from tallystick.engines.adapter import Engine
-    from tallystick.store.database import Store
-    from tallystick.store.runs import Run
+    from tallystick.store.runs import Run, Total
     from tallystick.store.series import StoredPoint
-
-STORE_FILE = Path(".tally") / "tally.db"
-STORE_VARIABLE = "TALLY_STORE"
 
 
 def has_store(project: Project) -> bool:
     """Tell whether there is a store to read, without opening one."""
-    return bool(os.environ.get(STORE_VARIABLE)) or (Path(project.root) / STORE_FILE).is_file()
-
-
-@contextmanager
-def opened_store(project: Project) -> Iterator[Store]:
-    """Open the project's store and close it again: TALLY_STORE, else a file in the project's folder."""
-    from tallystick.store.database import open_store
-
-    root = Path(project.root)
-    store = open_store(root=root if root.is_dir() else root.parent)
-    try:
-        yield store
-    finally:
-        store.close()
+    return stores.has_store(project.root)
 
 
 def run(  # noqa: PLR0913 - the words of the command line
@@ -61,9 +44,12 @@ def run(  # noqa: PLR0913 - the words of the command line
     clock: Callable[[], datetime],
     seconds: float | None,
 ) -> CollectReport:
-    """Run one pass of the collector; raise UsageError for a window that is asked for together with `due`."""
+    """Bring files into the catalog and run one pass of the collector; raise UsageError for a window beside `due`."""
     from tallystick.collect.collector import collect
     from tallystick.collect.due import Budget
+    from tallystick.service.catalog import FILES
+    from tallystick.store.files import sync_files
+    from tallystick.store.kinds import Author
 
     window = tuple(None if value is None else parse_instant(value, project) for value in (start, end))
     if due and window != (None, None):
@@ -74,8 +60,10 @@ def run(  # noqa: PLR0913 - the words of the command line
 
     others = connect_others(project)
     try:
-        with opened_store(project) as store:
-            return collect(
+        with stores.opened_store(project.root) as store:
+            with store.transaction() as connection:
+                synced = sync_files(connection, Author(FILES, clock()), project)
+            report = collect(
                 store,
                 engine,
                 project,
@@ -88,6 +76,7 @@ def run(  # noqa: PLR0913 - the words of the command line
                 clock=clock,
                 others=others,
             )
+            return replace(report, conflicts=synced.conflicts)
     finally:
         for other in others.values():
             other.close()
@@ -102,7 +91,7 @@ def history(project: Project, metric: str | None, *, limit: int, failed: bool) -
     from tallystick.store import runs
     from tallystick.store.run_status import RunStatus
 
-    with opened_store(project) as store, store.reading() as connection:
+    with stores.opened_store(project.root) as store, store.reading() as connection:
         if not failed:
             return runs.list_runs(connection, project.settings.name, metric=metric, limit=limit)
         found = [
@@ -111,6 +100,17 @@ def history(project: Project, metric: str | None, *, limit: int, failed: bool) -
             for run in runs.list_runs(connection, project.settings.name, metric=metric, status=status, limit=limit)
         ]
     return tuple(sorted(found, key=lambda run: run.id, reverse=True)[:limit])
+
+
+def totals(project: Project, since: str | date | datetime | None = None) -> tuple[Total, ...]:
+    """Return what collecting each metric has cost, the dearest first; runs that began before `since` do not count."""
+    start = None if since is None else parse_instant(since, project)
+    if not has_store(project):
+        return ()
+    from tallystick.store import runs
+
+    with stores.opened_store(project.root) as store, store.reading() as connection:
+        return runs.totals(connection, project.settings.name, start)
 
 
 def choose(project: Project, metric: str, grain: str | None, entity: str | None, by: str | None) -> Wanted:
@@ -142,12 +142,15 @@ def stored(
     from tallystick.store.series import read_points
 
     bounds = [None if value is None else parse_instant(value, project) for value in (start, end)]
-    with opened_store(project) as store, store.reading() as connection:
+    with stores.opened_store(project.root) as store, store.reading() as connection:
         return read_points(connection, project.settings.name, wanted, *bounds)
 
 
 def table(points: Sequence[StoredPoint], project: Project, wanted: Wanted) -> pa.Table:
-    """Return stored values as a table: bucket, entity and dimension, value and its parts, n, state, time of reading."""
+    """Return stored values as a table: bucket, entity and dimension, value and its parts, n, state, time of reading.
+
+    Where values of the dimension were folded into one, `is_other` tells which row that is.
+    """
     import pyarrow as pa
 
     keys: dict[str, list[str | None]] = {}
@@ -155,6 +158,7 @@ def table(points: Sequence[StoredPoint], project: Project, wanted: Wanted) -> pa
         keys[project.entities[wanted.entity].key] = [each.point.entity_id for each in points]
     if wanted.by is not None:
         keys[wanted.by] = [each.point.dimension_value for each in points]
+    folded = any(each.point.is_other for each in points)
     instant = pa.timestamp("us", "UTC")
 
     def numbers(name: str) -> pa.Array:
@@ -165,6 +169,7 @@ def table(points: Sequence[StoredPoint], project: Project, wanted: Wanted) -> pa
         {
             "bucket": pa.array([each.point.bucket for each in points], instant),
             **{name: pa.array(values, pa.string()) for name, values in keys.items()},
+            **({"is_other": pa.array([each.point.is_other for each in points], pa.bool_())} if folded else {}),
             "value": numbers("value"),
             "numerator": numbers("numerator"),
             "denominator": numbers("denominator"),

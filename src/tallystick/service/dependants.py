@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,29 +11,36 @@ from tallystick.definitions.columns import columns_of
 from tallystick.definitions.conditions import conditions
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import ALL
-from tallystick.definitions.metric import Aggregate, Metric
+from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.errors import ConflictError, ExpressionError, UnknownNameError
+from tallystick.store.references import names_in, tables_in
 
 NAMED = 10
 """A refusal names no more dependants than this."""
 
-_WORD = re.compile(r"[A-Za-z_]\w*")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependants:
-    """What would lose something if a source went: metrics (with sides of ratios and formulas), sources, entities."""
+    """What would lose something if a source went: metrics (with sides of ratios and formulas), sources and others."""
 
     metrics: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     entities: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    dimensions: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return all of them, each with what it is."""
-        kinds = (("metric", self.metrics), ("source", self.sources), ("entity", self.entities))
+        kinds = (
+            ("metric", self.metrics),
+            ("source", self.sources),
+            ("entity", self.entities),
+            ("event", self.events),
+            ("dimension", self.dimensions),
+        )
         return tuple(f"{kind} '{name}'" for kind, names in kinds for name in names)
 
 
@@ -49,17 +55,31 @@ def dependants(project: Project, name: str) -> Dependants:
     """Return everything that reads a source, directly or through formulas; raise UnknownNameError."""
     source = find_source(project, name)
     metrics = [
-        metric.operand_of or metric.name for metric in project.metrics.values() if name in source_names(project, metric)
+        metric.operand_of or metric.name for metric in project.metrics.values() if name in _read_by(project, metric)
     ]
     readers = [
         other.name
         for other in project.sources.values()
-        if other is not source and other.sql and name in _WORD.findall(other.sql)
+        if other is not source and other.sql and name in tables_in(other.sql, project.dialect)
     ]
     mapped = [
         entity.name for entity in project.entities.values() if any(edge.through == name for edge in entity.rolls_up_to)
     ]
-    return Dependants(metrics=_sorted(metrics), sources=_sorted(readers), entities=_sorted(mapped))
+    return Dependants(
+        metrics=_sorted(metrics),
+        sources=_sorted(readers),
+        entities=_sorted(mapped),
+        events=_sorted(each.name for each in project.segments.values() if each.source == name),
+        dimensions=_sorted(each.name for each in project.dimensions.values() if each.source == name),
+    )
+
+
+def _read_by(project: Project, metric: Metric) -> frozenset[str]:
+    """Return the sources a metric reads, those a whole query names as tables among them."""
+    found = set(source_names(project, metric))
+    if isinstance(metric.definition, SqlQuery):
+        found |= tables_in(metric.definition.sql, metric.definition.dialect or project.dialect)
+    return frozenset(found)
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:
@@ -116,9 +136,10 @@ def _lost(
     stored: frozenset[str] | None,
 ) -> Iterator[str]:
     """Yield what a metric uses of the current source and the changed one does not have."""
-    words = {word for text in definition.where for word in _WORD.findall(text)}
+    dialect = definition.dialect or project.dialect
+    names = {name for text in definition.where for name in names_in(text, dialect, current.name)}
     for name in current.filters:
-        if name in words and name not in changed.filters:
+        if name in names and name not in changed.filters:
             yield f"filter '{name}'"
     for entity in metric.views.entities or project.settings.views.entities:
         if entity != ALL and entity in current.entities and entity not in changed.entities:

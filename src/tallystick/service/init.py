@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tallystick.definitions.condition import Kind
@@ -192,8 +193,9 @@ def _files(
         found = guess(name, columns)
         return {SETTINGS: _settings(found.name, warehouse), f"definitions/{found.name}.toml": definition(found, reads)}
     from tallystick.definitions.load import load
+    from tallystick.service.stores import made_in
 
-    project = load(folder)
+    project = load(folder, partial(made_in, folder))
     found = guess(name, columns, project.dialect)
     if found.name in project.sources:
         raise ConflictError(f"source '{found.name}' is already defined", hint="see tally source preview")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tallystick.service import render_cache
 from tallystick.service.render_request import Rendered, Rendering, RenderRequest
+from tallystick.service.stores import may_hold_definitions
 
 if TYPE_CHECKING:
     from tallystick.compiler.marked_text import MarkedText
@@ -31,17 +33,23 @@ def render_project(folder: Path, request: RenderRequest, *, clock: Clock | None 
     Raise ProjectError, UnknownNameError or UsageError.
     """
     now = (clock or _now)()
-    key = render_cache.key_of(folder, request)
+    # What is made in the service may change without any file.
+    key = None if may_hold_definitions(_root(folder)) else render_cache.key_of(folder, request)
     if key is not None and (kept := render_cache.recall(folder, key, now)) is not None:
         return kept
     from tallystick.definitions.load import load
+    from tallystick.service.stores import made_in
 
-    project = load(folder)
+    project = load(folder, partial(made_in, _root(folder)))
     as_of = project.settings.as_of or now
     rendering = render_request(project, request, as_of)
     if key is not None and (holds := _holds_from(project, request, now)) is not None:
         render_cache.keep(folder, key, rendering, None if holds == _ALWAYS else holds)
     return rendering
+
+
+def _root(folder: Path) -> Path:
+    return folder if folder.is_dir() else folder.parent
 
 
 def render_request(project: Project, request: RenderRequest, as_of: datetime) -> Rendering:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import unified_diff
+from functools import partial
 from pathlib import Path, PurePosixPath
 from shutil import copyfile
 
@@ -18,6 +19,7 @@ from tallystick.errors import ProjectError, UnknownNameError, UsageError
 from tallystick.service.render import Clock, render_request
 from tallystick.service.render_cache import definition_files
 from tallystick.service.render_request import RenderRequest
+from tallystick.service.stores import made_in
 
 _SUFFIXES = (".toml", ".sql", ".py")
 _GIT_SECONDS = 60
@@ -39,7 +41,7 @@ def render_diff(folder: Path, old: str, request: RenderRequest, *, clock: Clock 
     a git revision. Both sides have the same clock. Raise UsageError or UnknownNameError where nothing can be compared.
     """
     now = (clock or (lambda: datetime.now(UTC)))()
-    project = load(folder)
+    project = load(folder, partial(made_in, folder))
     with _former(folder, old) as former:
         as_of = project.settings.as_of or former.settings.as_of or now
         before, after = _texts(former, request, as_of), _texts(project, request, as_of)
@@ -78,14 +80,14 @@ def _former(folder: Path, old: str) -> Iterator[Project]:
     """Load the other side of a comparison."""
     path = Path(old)
     if path.is_dir():
-        yield load(path)
+        yield load(path, partial(made_in, path))
     elif path.is_file():
         with tempfile.TemporaryDirectory(prefix="tally-") as scratch:
             yield _with_file(folder, path, Path(scratch))
     else:
         with tempfile.TemporaryDirectory(prefix="tally-") as scratch:
             _check_out(folder, old, Path(scratch))
-            yield load(Path(scratch))
+            yield load(Path(scratch), partial(made_in, folder))
 
 
 # -- a file -----------------------------------------------------------------------------------------------------------
@@ -112,7 +114,7 @@ def _with_file(folder: Path, file: Path, scratch: Path) -> Project:
         target = scratch / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         copyfile(file if path == namesakes[0] else path, target)
-    return load(scratch)
+    return load(scratch, partial(made_in, folder))
 
 
 # -- a git revision ---------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -17,6 +18,7 @@ from tallystick.definitions.metric import Metric
 from tallystick.definitions.project import Project
 from tallystick.service import query, render
 from tallystick.service.instants import parse_instant
+from tallystick.service.stores import made_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from tallystick.engines.adapter import Engine
     from tallystick.service.guess import Profile
     from tallystick.service.source import Preview
-    from tallystick.store.runs import Run
+    from tallystick.store.runs import Run, Total
 
 Instant = str | date | datetime
 Frame = Any
@@ -37,9 +39,16 @@ Clock = Callable[[], datetime]
 def load(path: str | Path = ".", *, clock: Clock | None = None) -> Workspace:
     """Open a project folder (or one TOML file); raise ProjectError if there is none.
 
-    Definitions with errors are left out and explained in `.diagnostics`; nothing is read from the warehouse yet.
+    Definitions made in the service stand beside those of files. Definitions with errors are left out and explained in
+    `.diagnostics`; nothing is read from the warehouse yet.
     """
-    return Workspace(load_project(Path(path)), clock or (lambda: datetime.now(UTC)))
+    return Workspace(
+        load_project(Path(path), partial(made_in, _root(Path(path)))), clock or (lambda: datetime.now(UTC))
+    )
+
+
+def _root(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 class Workspace:
@@ -250,7 +259,7 @@ class Workspace:
         """Return collected values of a metric from the store: one row per bucket, entity and dimension value.
 
         Columns: bucket, the entity's key, the dimension, value, numerator, denominator, n, state (`settling`, `final`
-        or `restated`) and collected_at. The warehouse is not asked.
+        or `restated`) and collected_at; is_other where values of the dimension were folded into one. The warehouse is not asked.
         """
         from tallystick.service import collect
 
@@ -263,6 +272,12 @@ class Workspace:
         from tallystick.service import collect
 
         return collect.history(self.project, metric, limit=limit, failed=failed)
+
+    def totals(self, *, start: Instant | None = None) -> tuple[Total, ...]:
+        """Return what collecting each metric has cost, the dearest first; with `start`, of runs since."""
+        from tallystick.service import collect
+
+        return collect.totals(self.project, start)
 
     def close(self) -> None:
         """Close the connection to the warehouse, if one was made."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
+from sqlglot.dialects.dialect import Dialect
 
 from tallystick.definitions.about import Status
 from tallystick.errors import ConflictError, UnknownNameError, UsageError
@@ -108,7 +109,7 @@ def create(
     Raise ConflictError where the name is or was taken, DefinitionError where the body is wrong or holds a secret.
     """
     get_project(connection, project)
-    content = _content(kind, name, body)
+    content = _content(connection, project, kind, name, body)
     taken = find(connection, project, kind, name)
     if taken is not None:
         raise _taken(taken)
@@ -137,7 +138,7 @@ def change_body(
             f"{kind} '{name}' was changed by {old.updated_by} meanwhile (version {old.version}, not {version})",
             hint="look at the new version and change that",
         )
-    content = _content(kind, name, body)
+    content = _content(connection, project, kind, name, body)
     _refuse_while_collecting(connection, author, old, content)
     if kind is Kind.SOURCE:
         _refuse_narrowing(connection, old, facts_of(content.noun))
@@ -201,18 +202,35 @@ def reorder(connection: Connection, author: Author, project: str, kind: Kind, na
 # -- rules ------------------------------------------------------------------------------------------------------------
 
 
-def _content(kind: Kind, name: str, body: Mapping[str, Any]) -> Content:
+def _content(connection: Connection, project: str, kind: Kind, name: str, body: Mapping[str, Any]) -> Content:
     if kind is Kind.WAREHOUSE:
         options = body.get("options", {})
         refuse_secrets({**body, **(options if isinstance(options, Mapping) else {})}, f"warehouse '{name}'")
-    return Content(owned_by=Owner.SERVICE, noun=read_body(kind, name, body), body=dict(body))
+    noun = read_body(kind, name, body)
+    return Content(owned_by=Owner.SERVICE, noun=noun, body=dict(body), dialect=_dialect(connection, project))
+
+
+def _dialect(connection: Connection, project: str) -> str:
+    """Return the dialect of a project's default warehouse as far as the catalog knows it."""
+    default = find(connection, project, Kind.WAREHOUSE, "default")
+    engine = str(default.facts.get("engine", "duckdb")) if default is not None else "duckdb"
+    return engine if Dialect.get(engine) else "duckdb"
 
 
 def _editable(connection: Connection, project: str, kind: Kind, name: str) -> Definition:
     found = get(connection, project, kind, name, held=True)
+    if found.owned_by is Owner.FILE and has_left_its_file(found):
+        message = f"{kind} '{name}' is archived: it was in {found.place.file}, and names are never reused"
+        raise ConflictError(message, hint="bring it back there, or choose another name")
     if found.owned_by is Owner.FILE:
         raise ConflictError(f"{kind} '{name}' is owned by {found.place}", hint="change it there")
     return found
+
+
+def has_left_its_file(one: Definition) -> bool:
+    """Tell whether a definition is archived because no file has it any more, and not because its file says so."""
+    said = one.facts.get("about", {}).get("status")
+    return one.status is Status.ARCHIVED and said != Status.ARCHIVED.value
 
 
 def _taken(taken: Definition) -> ConflictError:
@@ -238,7 +256,12 @@ def _refuse_narrowing(connection: Connection, old: Definition, facts: Mapping[st
     lost = parts(old.facts) - parts(facts)
     if not lost:
         return
-    users = [user for user in _users(connection, old.project, Kind.SOURCE, old.name) if not lost.isdisjoint(user[2])]
+    everybody = _users(connection, old.project, Kind.SOURCE, old.name)
+    for kind, name, _ in tuple(everybody):
+        if kind is Kind.EVENT:
+            # What counts an event may speak of other parts of its source.
+            everybody += _users(connection, old.project, Kind.EVENT, name)
+    users = [user for user in everybody if not lost.isdisjoint(user[2])]
     missed = sorted(lost.intersection(part for user in users for part in user[2]))
     _refuse_users(f"{', '.join(missed)} of source '{old.name}' is used", users)
 

@@ -57,12 +57,13 @@ class Definition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What is about to be written: who owns it, where it stands, and what it says."""
+    """What is about to be written: who owns it, where it stands, and what it says, its SQL in a dialect."""
 
     owned_by: Owner
     noun: Noun | Warehouse
     body: Mapping[str, Any] | None = None
     place: Location = field(default_factory=Location)
+    dialect: str = "duckdb"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def _remember(
     connection.execute(delete(uses).where(uses.c.definition_id == found))
     used = [
         {"definition_id": found, "kind": other.value, "name": text, "parts": parts}
-        for (other, text), parts in references(kind, name, facts).items()
+        for (other, text), parts in references(content.noun, content.dialect).items()
     ]
     if used:
         connection.execute(insert(uses), used)

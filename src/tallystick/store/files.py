@@ -12,6 +12,7 @@ from tallystick.definitions.about import Status
 from tallystick.definitions.document import FileOrigin
 from tallystick.definitions.drafts import Noun
 from tallystick.definitions.load import TALLY_TOML
+from tallystick.definitions.made import is_made
 from tallystick.definitions.metric import Metric
 from tallystick.definitions.project import Project, Warehouse
 from tallystick.errors import Location
@@ -20,6 +21,7 @@ from tallystick.store.catalog_tables import definitions as table
 from tallystick.store.definition_rows import Content, Definition, add, change, definition, set_column
 from tallystick.store.kinds import Author, Kind, Owner
 from tallystick.store.projects import ensure_project
+from tallystick.store.reach import take_turn
 from tallystick.store.reading import about_of
 
 
@@ -40,6 +42,7 @@ def sync_files(connection: Connection, author: Author, project: Project, name: s
     name, the file takes it over if it says the same (it was exported), and is reported and left out if it does not.
     """
     name = name or project.settings.name
+    take_turn(connection, name)
     ensure_project(connection, author, name, time_zone=project.settings.time_zone)
     rows = connection.execute(select(table).where(table.c.project == name).order_by(table.c.id).with_for_update())
     known = {(one.kind, one.name): one for one in map(definition, rows)}
@@ -47,7 +50,7 @@ def sync_files(connection: Connection, author: Author, project: Project, name: s
     seen = set()
     for kind, noun in _nouns(project):
         seen.add((kind, noun.name))
-        content = Content(owned_by=Owner.FILE, noun=noun, place=_place(noun))
+        content = Content(owned_by=Owner.FILE, noun=noun, place=_place(noun), dialect=project.dialect)
         old = known.get((kind, noun.name))
         if old is None:
             add(connection, author, name, kind, noun.name, content)
@@ -58,7 +61,7 @@ def sync_files(connection: Connection, author: Author, project: Project, name: s
             set_column(connection, old, status=about_of(noun).status.value)
             changed.append(f"{kind} {noun.name}")
     for key, old in known.items():
-        if key not in seen and old.owned_by is Owner.FILE and old.status is not Status.ARCHIVED:
+        if key not in seen and _has_left(old, project):
             _archive(connection, author, old)
             archived.append(f"{old.kind} {old.name}")
     return Synced(added=tuple(added), changed=tuple(changed), archived=tuple(archived), conflicts=tuple(conflicts))
@@ -76,8 +79,17 @@ def _nouns(project: Project) -> Iterator[tuple[Kind, Any]]:
     for kind, nouns in groups:
         for noun in nouns.values():
             # The sides of a ratio are metrics of their own to the compiler only.
-            if not (isinstance(noun, Metric) and noun.operand_of):
+            if not (isinstance(noun, Metric) and noun.operand_of) and not _is_the_services(noun):
                 yield kind, noun
+
+
+def _is_the_services(noun: Noun | Warehouse) -> bool:
+    return is_made(noun.origin)
+
+
+def _has_left(old: Definition, project: Project) -> bool:
+    """Tell whether a definition is in no file any more; while files have errors nobody knows."""
+    return old.owned_by is Owner.FILE and old.status is not Status.ARCHIVED and not project.errors
 
 
 def _place(noun: Noun | Warehouse) -> Location:

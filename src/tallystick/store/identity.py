@@ -31,6 +31,7 @@ class Generation:
     definition_hash: str
     watermark: datetime | None
     live_from: datetime | None
+    swept_at: datetime | None = None
 
     @property
     def is_being_built(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, and_, bindparam, func, or_, select, text, update
+from sqlalchemy import Connection, Row, Update, and_, bindparam, case, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tallystick.compiler.series import Wanted
@@ -50,9 +50,14 @@ _LAST_OF = (
 _OURS = and_(
     runs.c.id == bindparam("its_id"), runs.c.worker == bindparam("its_worker"), runs.c.status == RunStatus.RUNNING
 )
-_OUTCOME = ("status", "finished_at", "rows", "seconds", "sql_hash", "error", "covered_start", "covered_end")
+_OUTCOME = ("status", "finished_at", "rows", "seconds", "sql_hash", "error", "note", "covered_start", "covered_end")
 _FINISH = update(runs).where(_OURS).values({name: bindparam(name, type_=runs.c[name].type) for name in _OUTCOME})
 _RENEW = update(runs).where(_OURS).values(lease_until=bindparam("until", type_=runs.c.lease_until.type))
+_HOLD = (
+    update(runs)
+    .where(_OURS, runs.c.lease_until < bindparam("until", type_=runs.c.lease_until.type))
+    .values(lease_until=bindparam("until", type_=runs.c.lease_until.type))
+)
 _FAILED = (RunStatus.ERROR.value, RunStatus.LOST.value)
 
 
@@ -72,7 +77,10 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One attempt; times are UTC, `window` is what was covered in the end, `error` holds no secret."""
+    """One attempt; times are UTC, `window` is what was covered in the end, `error` holds no secret.
+
+    `note` is what there is to say about a run that did not fail.
+    """
 
     id: int
     key: RunKey
@@ -87,6 +95,7 @@ class Run:
     seconds: float | None = None
     sql_hash: str | None = None
     error: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +208,12 @@ def renew(connection: Connection, run: Run, now: datetime, lease: timedelta) -> 
     return replace(run, lease_until=until)
 
 
+def renew_all(connection: Connection, held: Sequence[Run], now: datetime, lease: timedelta) -> None:
+    """Hold several runs for longer; what is no longer ours stays as it is, and no lease is made shorter."""
+    until = in_utc(now) + lease
+    connection.execute(_HOLD, [{"its_id": run.id, "its_worker": run.worker, "until": until} for run in held])
+
+
 def finish(  # noqa: PLR0913 - everything there is to say about a run
     connection: Connection,
     run: Run,
@@ -209,6 +224,7 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
     seconds: float | None = None,
     sql_hash: str | None = None,
     error: str | None = None,
+    note: str | None = None,
     window: tuple[datetime, datetime] | None = None,
 ) -> Run:
     """Write what became of a run, in the transaction of its values; raise ConflictError where it is no longer ours.
@@ -223,6 +239,7 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
         "seconds": seconds,
         "sql_hash": sql_hash,
         "error": text,
+        "note": note,
         "covered_start": window[0] if window else None,
         "covered_end": window[1] if window else None,
     }
@@ -235,17 +252,19 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
         seconds=seconds,
         sql_hash=sql_hash,
         error=text,
+        note=note,
         window=window,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Success:
-    """What a run brought: rows, the seconds it took, and a hash of its statements."""
+    """What a run brought: rows, the seconds it took, a hash of its statements, and what there is to say about it."""
 
     rows: int
     seconds: float
     sql_hash: str | None
+    note: str | None = None
 
 
 def succeed_all(
@@ -269,6 +288,7 @@ def succeed_all(
             "seconds": what.seconds,
             "sql_hash": what.sql_hash,
             "error": None,
+            "note": what.note,
             "covered_start": window[0],
             "covered_end": window[1],
         }
@@ -379,6 +399,7 @@ def _run(row: Row[Any], status: RunStatus | None = None, finished_at: datetime |
         seconds=row.seconds,
         sql_hash=row.sql_hash,
         error=row.error,
+        note=row.note,
     )
 
 
@@ -388,3 +409,32 @@ def metrics_at_work(connection: Connection, project: str, now: datetime) -> froz
         runs.c.project == project, runs.c.status == RunStatus.RUNNING, runs.c.lease_until > now
     )
     return frozenset(connection.execute(statement).scalars())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """What one metric has cost so far: runs, those of them that failed, values written, and seconds of queries."""
+
+    metric: str
+    runs: int
+    failed: int
+    rows: int
+    seconds: float
+
+
+def totals(connection: Connection, project: str, since: datetime | None = None) -> tuple[Total, ...]:
+    """Return what collecting each metric has cost, the dearest first; runs that began before `since` do not count."""
+    seconds = func.coalesce(func.sum(runs.c.seconds), 0.0)
+    failed = func.sum(case((runs.c.status.in_(_FAILED), 1), else_=0))
+    statement = (
+        select(runs.c.metric, func.count(), failed, func.coalesce(func.sum(runs.c.rows), 0), seconds)
+        .where(runs.c.project == project)
+        .group_by(runs.c.metric)
+        .order_by(seconds.desc(), runs.c.metric)
+    )
+    if since is not None:
+        statement = statement.where(runs.c.started_at >= since)
+    return tuple(
+        Total(metric=row[0], runs=row[1], failed=int(row[2]), rows=int(row[3]), seconds=float(row[4]))
+        for row in connection.execute(statement)
+    )

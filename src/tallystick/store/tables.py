@@ -51,6 +51,7 @@ series = Table(
     Column("definition_hash", Words, nullable=False),
     Column("watermark", Instant),
     Column("live_from", Instant),
+    Column("swept_at", Instant),
     UniqueConstraint(
         "project", "metric", "grain", "window", "entity_type", "dimension", "generation", name="uq_series"
     ),
@@ -130,6 +131,7 @@ runs = Table(
     Column("seconds", Double),
     Column("sql_hash", Text),
     Column("error", Text),
+    Column("note", Text),
     # Whoever inserts an attempt first has claimed it.
     UniqueConstraint("project", "subject", "window_start", "window_end", "attempt", name="uq_runs"),
     Index(None, "project", "metric", "id"),

@@ -52,6 +52,7 @@ def states(connection: Connection, project: str) -> dict[str, identity.Generatio
             definition_hash=row.definition_hash,
             watermark=row.watermark,
             live_from=row.live_from,
+            swept_at=row.swept_at,
         )
         for row in connection.execute(statement)
     }
@@ -80,3 +81,18 @@ def advance(
 def advance_all(connection: Connection, ids: Sequence[int], to: datetime) -> None:
     """Move the watermarks of series that this transaction holds forward to an instant, none of them back."""
     connection.execute(_ADVANCE_ALL, {"several": list(ids), "to": in_utc(to)})
+
+
+def note_sweep(connection: Connection, project: str, wanted: Wanted, now: datetime) -> None:
+    """Note that a series was read as far back as it ever is; the live one, which exists."""
+    statement = update(series).where(identity.IS_IT, series.c.is_live).values(swept_at=_NOW)
+    connection.execute(statement, {**identity.its(project, wanted), "now": in_utc(now)})
+
+
+def note_sweeps(connection: Connection, ids: Sequence[int], now: datetime) -> None:
+    """Note that series that this transaction holds were read as far back as they ever are."""
+    if ids:
+        connection.execute(update(series).where(series.c.id.in_(ids)).values(swept_at=_NOW), {"now": in_utc(now)})
+
+
+_NOW = bindparam("now", type_=series.c.swept_at.type)
