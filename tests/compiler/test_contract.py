@@ -109,6 +109,46 @@ def test_buckets_that_do_not_fit_into_each_other_are_named(grain, misaligned):
     assert [d.code for d in found] == (["misaligned-peer"] if misaligned else [])
 
 
+STAGES = query("metrics_sample_date", "event_source", "to_artifact_id", "from_artifact_id", "@metric_name(case when sum(e.amount) > 10 then 'full_time' else 'part_time' end) as metric", "amount")  # fmt: skip
+READER = """with stages as (
+  select metrics_sample_date, event_source, @metrics_entity_type_col('to_{entity_type}_id'), from_artifact_id, metric, amount
+  from @metrics_peer_ref(stages, time_aggregation := 'monthly') where CONDITION
+) select s.metrics_sample_date, s.event_source, @metrics_entity_type_col('to_{entity_type}_id', table_alias := s), s.from_artifact_id, s.metric, s.amount from stages s"""
+
+
+@pytest.mark.parametrize(
+    ("condition", "lost"),
+    [
+        ("metric like 'full_%'", None),
+        ("metric like 'resurrected_%'", "resurrected_%"),
+        ("metric like 'full_%' or metric like 'RESURRECTED_%' or metric not like 'gone_%'", "RESURRECTED_%"),
+        ("metric ilike 'FULL%'", None),
+        ("metric = 'part_time_monthly'", None),
+        ("'part_time' = metric", "part_time"),
+        ("metric in ('part_time_monthly', 'full_times_monthly')", "full_times_monthly"),
+        ("not (metric = 'gone')", None),
+        ("event_source = 'GONE'", None),
+    ],
+)
+@pytest.mark.parametrize("compat", [None, "oso"])
+def test_names_that_a_peer_does_not_put_out_are_told(condition, lost, compat):
+    stages, metric = sql_metric(STAGES, "stages", views=MONTHLY), sql_metric(READER.replace("CONDITION", condition))
+    metric = replace(metric, views=MONTHLY)
+    findings = check_definition(metric, context(project(compat, stages=stages, m=metric)))
+    found = [d for d in findings if d.code == "unknown-label"]
+    assert [d.message for d in found] == (
+        [f"'m' reads rows named '{lost}', which stages does not put out"] if lost else []
+    )
+    assert all("did you mean" in (d.hint or "") or "known: " in (d.hint or "") for d in found)
+
+
+def test_names_that_depend_on_data_are_not_guessed():
+    stages = query("metrics_sample_date", "event_source", "to_artifact_id", "from_artifact_id", "@metric_name(e.event_type) as metric", "amount")  # fmt: skip
+    peer, metric = sql_metric(stages, "stages", views=MONTHLY), sql_metric(READER.replace("CONDITION", "metric = 'x'"))
+    metric = replace(metric, views=MONTHLY)
+    assert "unknown-label" not in [d.code for d in check_definitions(context(project(stages=peer, m=metric)))]
+
+
 def test_days_a_window_apart_meet_no_row_of_a_peer_that_oso_samples_monthly():
     views = Views(entities=("artifact",), rolling=(Window(90),))
     peer = sql_metric(query(*COLUMNS), "peer", views=views, cron="@monthly")

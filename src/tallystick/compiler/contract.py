@@ -13,6 +13,7 @@ from tallystick.compiler.binding import bound_template
 from tallystick.compiler.definition_context import DefinitionContext
 from tallystick.compiler.derived_models import name_collisions
 from tallystick.compiler.entity_join import base_entity
+from tallystick.compiler.labels import Labels, output_labels, wanted_labels
 from tallystick.compiler.model import Model
 from tallystick.compiler.peers import in_order, misalignment
 from tallystick.compiler.plan import metric_models
@@ -23,7 +24,7 @@ from tallystick.compiler.sql_definition import (
     peer_models,
     unused_variables,
 )
-from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error, sort
+from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error, nearest, sort
 from tallystick.definitions.metric import Metric, SqlQuery
 from tallystick.errors import CompileError, DefinitionError
 from tallystick.sql.grain import Grain
@@ -81,12 +82,43 @@ def _model_findings(
 ) -> Iterator[Diagnostic]:
     tree = compile_definition(metric, model, context, stage=Stage.INTERMEDIATE)
     yield from _contract(metric, model, tree, context)
+    yield from _lost_labels(metric, model, tree, context)
     relative = any(macro.name == "relative_window_sample_date" for _, macro in calls(template))
     for peer in peer_models(metric, model, context):
         reason = misalignment(peer, model.time, context, relative=relative)
         if reason is not None:
             message = f"'{metric.name}' {model.time.suffix} reads {peer.name}: {reason}"
             yield diagnose("misaligned-peer", message, metric.origin.of("sql"), severity=Severity.WARNING)
+
+
+def _lost_labels(metric: Metric, model: Model, tree: exp.Query, context: DefinitionContext) -> Iterator[Diagnostic]:
+    """Report conditions on the names of peers' rows that no row of theirs can meet (spec oso §9.8)."""
+    peers = peer_models(metric, model, context)
+    wanted = list(wanted_labels(tree, [peer.name for peer in peers])) if peers else []
+    if not wanted:
+        return
+    known: set[str] = set()
+    for peer in peers:
+        labels = _labels(peer, context)
+        if labels is None:
+            return
+        known |= labels
+    for text, pattern in wanted:
+        if not any(pattern.fullmatch(label) for label in known):
+            names = ", ".join(dict.fromkeys(peer.metric for peer in peers))
+            message = f"'{metric.name}' reads rows named '{text}', which {names} does not put out"
+            hint = nearest(text, known) or f"it puts out {', '.join(sorted(known)[:8])}, …"
+            yield diagnose("unknown-label", message, metric.origin.of("sql"), severity=Severity.WARNING, hint=hint)
+
+
+def _labels(peer: Model, context: DefinitionContext) -> Labels:
+    """Return the names in a peer's rows, None where they are not known or the peer has mistakes of its own."""
+    try:
+        return output_labels(
+            compile_definition(context.project.metrics[peer.metric], peer, context, stage=Stage.INTERMEDIATE)
+        )
+    except (DefinitionError, CompileError):
+        return None
 
 
 def output_columns(tree: exp.Query) -> list[str] | None:

@@ -118,6 +118,7 @@ CODES = {
     "unknown-grain": "A grain in a registry that does not exist.",
     "unknown-import": "A module that a registry imports and that is not installed.",
     "unknown-key": "A key that native files do not have.",
+    "unknown-label": "A condition on the names of a peer's rows that none of them meets.",
     "unknown-metric": "A formula over a metric that is not defined.",
     "unknown-option": "An option of a registry that is not known.",
     "unknown-setting": "A setting of a warehouse that its engine does not know, or an engine that is not there.",

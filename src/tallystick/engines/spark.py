@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Timer
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from tallystick.engines.capabilities import Capabilities
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("master", "remote", "path", "memory", "partitions")
+RETRY = 0.2
+"""Seconds between attempts to end a query whose time has passed."""
 
 
 class SparkEngine:
@@ -99,28 +101,37 @@ class SparkEngine:
         if seconds is None:
             yield
             return
-        passed: list[float] = []
+        done, passed = Event(), Event()
 
         def stop() -> None:
-            passed.append(seconds)
-            if self._options.get("remote"):
-                self._session.interruptAll()
-            else:
-                # Rows are fetched by a thread of the virtual machine that carries no tag to interrupt it by.
-                self._session.sparkContext.cancelAllJobs()
+            # A job that is not submitted yet cannot be cancelled, so that once is not enough.
+            pause = seconds
+            while not done.wait(pause):
+                passed.set()
+                self._cancel()
+                pause = RETRY
 
-        timer = Timer(seconds, stop)
-        timer.start()
+        watch = Thread(target=stop, name="spark-timeout", daemon=True)
+        watch.start()
         try:
             yield
         except Exception:
-            if not passed:
+            if not passed.is_set():
                 raise
             raise QueryTimeoutError(
                 f"the query ran longer than {seconds:g} s and was ended", hint="narrow it, or allow more time"
             ) from None
         finally:
-            timer.cancel()
+            done.set()
+            watch.join()
+
+    def _cancel(self) -> None:
+        """End all jobs of the session."""
+        if self._options.get("remote"):
+            self._session.interruptAll()
+        else:
+            # Rows are fetched by a thread of the virtual machine that carries no tag to interrupt it by.
+            self._session.sparkContext.cancelAllJobs()
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Run one read-only query with a small answer and return its rows as plain values."""
