@@ -80,9 +80,12 @@ def build_family(
 
 
 def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | None) -> list[BuiltState]:
-    state.prepare(job.engine)
-    one_pass_state.prepare(job.engine)
-    is_current = _has_current_memberships(job)
+    there = job.engine.tables()
+    if not {state.TABLE, state.HISTORY, one_pass_state.STORED, one_pass_state.FAMILIES} <= there:
+        state.prepare(job.engine)
+        one_pass_state.prepare(job.engine)
+    is_new = interning.base_table(job.family) not in there
+    is_current = is_new or _has_current_memberships(job)
     groups: dict[int, list[tuple[Member, Stored]]] = {}
     extended: dict[str, int] = {}
     anew: list[Member] = []
@@ -99,12 +102,12 @@ def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | N
         anew += unfit
         extended |= {member.prefix: day for member, _ in found if member not in unfit}
     if anew:
-        _create(job, anew)
+        _create(job, anew, is_new=is_new)
     states: list[BuiltState] = []
     old, known = state.read(job.engine), one_pass_state.read(job.engine)
     for member in job.family.members:
         target = Publication(job.family, member, known[member.prefix], extended.get(member.prefix))
-        states += publish(job.engine, job.project, target, old, job.now)
+        states += publish(job.engine, job.project, target, old, there, job.now)
         if progress is not None:
             progress(member.metric)
     state.write_all(job.engine, states)
@@ -113,8 +116,6 @@ def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | N
 
 def _has_current_memberships(job: Job) -> bool:
     """Tell whether entities have the members they were counted with; bring the pairs up to date where not."""
-    if not has_dictionaries(job.engine, job.family):
-        return True
     mark = membership_mark(job)
     if mark == one_pass_state.families(job.engine).get(job.family.prefix):
         return True
@@ -126,11 +127,11 @@ def _has_current_memberships(job: Job) -> bool:
     return False
 
 
-def _create(job: Job, members: Sequence[Member]) -> None:
-    """Build metrics from nothing."""
+def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> None:
+    """Build metrics from nothing; the dictionaries of a new family too."""
     engine, family = job.engine, job.family
     found = streams(members)
-    facts = read_source(job, found, Span(None, job.end, job.calendar))
+    facts = read_source(job, found, Span(None, job.end, job.calendar), is_new=is_new)
     firsts = [f.first for f in facts.values() if f.first is not None]
     extent = Extent(min(firsts, default=job.last), job.last, settled(job), job.start)
     write_days(job, extent.first, members)
@@ -145,12 +146,12 @@ def _create(job: Job, members: Sequence[Member]) -> None:
         write_stored(job, plan, family, sizes)
 
 
-def read_source(job: Job, found: Sequence[Stream], span: Span) -> dict[str, Measured]:
+def read_source(job: Job, found: Sequence[Stream], span: Span, *, is_new: bool) -> dict[str, Measured]:
     """Gather streams, measure them, and intern their base keys and entities."""
     engine, family, schema = job.engine, job.family, job.schema
     execute(engine, gather(family, job.project, found, span))
     facts = {stream.table: measure(engine, stream) for stream in found}
-    if not has_dictionaries(engine, family):
+    if is_new:
         execute(engine, interning.dictionaries(family, job.project, schema, found[0]))
         one_pass_state.write_family(engine, family, membership_mark(job))
     execute(engine, interning.intern_base(family, schema, found))
@@ -187,7 +188,7 @@ def _plan(job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, M
     return Plan(job.family, member, stored, job.schema, extent, packings, frozenset(raw))
 
 
-def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float]) -> None:
+def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float], views: str = "") -> None:
     """Write the state of a metric whose tables were just written."""
     stored = Stored(
         prefix=plan.member.prefix,
@@ -201,6 +202,7 @@ def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float]) 
         end=job.end,
         magnitudes=sizes,
         raw_keys=tuple(sorted(plan.raw_keys)),
+        views=views,
     )
     one_pass_state.write(job.engine, stored)
 
@@ -228,7 +230,7 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
     """Extend metrics by the days from `since` on; return those whose new rows do not fit their storage."""
     begin = start_of_day(day_of(since), job.calendar)
     found = streams([member for member, _ in members])
-    facts = read_source(job, found, Span(begin, job.end, job.calendar))
+    facts = read_source(job, found, Span(begin, job.end, job.calendar), is_new=False)
     write_days(job, append.reread_from(since, [w for m, _ in members for w in m.windows]), [m for m, _ in members])
     unfit: list[Member] = []
     for member, stored in members:
@@ -246,7 +248,7 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
         execute(job.engine, append.append(plan, mine, since, stored.settled))
         sizes = {n: f.magnitude for s in mine for n, f in facts[s.table].facts.items()}
         sizes = {name: size + stored.magnitudes.get(name, 0) for name, size in sizes.items()}
-        write_stored(job, plan, job.family, sizes)
+        write_stored(job, plan, job.family, sizes, stored.views)
     return unfit
 
 
@@ -276,11 +278,6 @@ def max_eid(job: Job) -> int:
     """Return the largest number an entity has."""
     table = job.schema.table(interning.closure_table(job.family))
     return int(job.engine.run(f"SELECT coalesce(max(eid), 0) AS top FROM {table}").to_pylist()[0]["top"])
-
-
-def has_dictionaries(engine: Engine, family: Family) -> bool:
-    """Tell whether the dictionaries of a family are there."""
-    return interning.base_table(family) in engine.tables()
 
 
 def membership_mark(job: Job) -> str | None:

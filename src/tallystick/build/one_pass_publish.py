@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tallystick.build import relations
+from tallystick.build import one_pass_state, relations
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.aggregate_model import BUCKET
-from tallystick.compiler.definition_hash import definition_hash
+from tallystick.compiler.definition_hash import definition_hashes
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.one_pass.days import as_date, day_of, number
 from tallystick.compiler.one_pass.family import Family, Member
@@ -39,23 +40,30 @@ class Publication:
 
 
 def publish(
-    engine: Engine, project: Project, target: Publication, old: Mapping[str, BuiltState], now: datetime
+    engine: Engine,
+    project: Project,
+    target: Publication,
+    old: Mapping[str, BuiltState],
+    there: Collection[str],
+    now: datetime,
 ) -> list[BuiltState]:
     """Put the models of a metric in place and return their states; run it in the transaction of the build.
 
-    `row_count` is None for models too large to count in passing.
+    `old` and `there` are the states and the names of relations before it. `row_count` is None for models too large
+    to count in passing.
     """
     calendar = Calendar(project.settings.time_zone, project.settings.week_start)
     start = project.settings.start
     covered = start or start_of_day(day_of(target.stored.first), calendar)
     storage = project.warehouse.storage
-    there = engine.tables()
+    queries = _queries(engine, project, target) if storage != DENSE else {}
+    mark = _mark(queries.values())
     found: list[BuiltState] = []
-    for model in target.member.models:
+    for model, hashed in definition_hashes(target.member.models, project).items():
         built = BuiltState(
             model=model.name,
             metric=model.metric,
-            definition_hash=definition_hash(model, project),
+            definition_hash=hashed,
             storage=storage,
             covered_start=covered,
             covered_end=target.stored.end,
@@ -63,14 +71,33 @@ def publish(
             built_at=now,
         )
         before = old.get(model.name)
-        is_same = before is not None and (before.definition_hash, before.storage) == (built.definition_hash, storage)
-        is_same = is_same or (before is None and model.name not in there)
+        is_same = before is not None and (before.definition_hash, before.storage) == (hashed, storage)
+        is_there = model.name in there
         if storage == DENSE:
-            _write_table(engine, project, target, model, now, is_same=is_same)
-        else:
-            _write_view(engine, project, target, model, now, is_same=is_same)
+            _write_table(engine, project, target, built, model, is_same=is_same or not (before or is_there))
+        elif not (is_same and is_there and mark == target.stored.views):
+            if is_there and not is_same:
+                relations.keep_old(engine, model.name, hashed, now)
+            engine.execute(f"CREATE OR REPLACE VIEW {engine.qualified(model.name)} AS {queries[model]}")
         found.append(built)
+    if mark != target.stored.views:
+        one_pass_state.write(engine, replace(target.stored, views=mark))
     return _counted(engine, project, target, found)
+
+
+def _queries(engine: Engine, project: Project, target: Publication) -> dict[Model, str]:
+    """Return the queries of views, which stay right when days are appended."""
+    schema = Schema(engine.schema)
+    reach = replace(_reach(project, target), last_of=one_pass_state.last_day(engine, target.member.prefix))
+    layout = target.stored.layout
+    return {
+        model: model_view(model, target.family, target.member, layout, project, schema, reach)
+        for model in target.member.models
+    }
+
+
+def _mark(queries: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(queries).encode()).hexdigest()[:16]
 
 
 def query(project: Project, target: Publication, model: Model, schema: Schema, first: int | None = None) -> str:
@@ -86,23 +113,14 @@ def _reach(project: Project, target: Publication, first: int | None = None) -> R
     return Reach(first, target.stored.last, begin, is_open=True)
 
 
-def _write_view(
-    engine: Engine, project: Project, target: Publication, model: Model, now: datetime, *, is_same: bool
-) -> None:
-    if not is_same:
-        relations.keep_old(engine, model.name, definition_hash(model, project), now)
-    schema = Schema(engine.schema)
-    engine.execute(f"CREATE OR REPLACE VIEW {schema.table(model.name)} AS {query(project, target, model, schema)}")
-
-
 def _write_table(
-    engine: Engine, project: Project, target: Publication, model: Model, now: datetime, *, is_same: bool
+    engine: Engine, project: Project, target: Publication, built: BuiltState, model: Model, *, is_same: bool
 ) -> None:
     """Replace the buckets that may have changed, or write the whole table."""
     schema = Schema(engine.schema)
     table = schema.table(model.name)
     if not is_same or target.since is None or model.time.is_all_time:
-        relations.keep_old(engine, model.name, definition_hash(model, project), now)
+        relations.keep_old(engine, model.name, built.definition_hash, built.built_at)
         engine.execute(f"CREATE TABLE {table} AS {query(project, target, model, schema)}")
         return
     first = target.since

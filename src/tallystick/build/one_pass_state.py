@@ -23,8 +23,8 @@ FAMILIES = "_one_pass_families"
 class Stored:
     """The storage of one metric: its layout, its models, the days it covers and those that may be read again.
 
-    `first`, `last` and `settled` are day numbers. `magnitudes` prove that sums fit; `key_range` holds what packing
-    relied on.
+    `first`, `last` and `settled` are day numbers. `magnitudes` prove that sums fit; `raw_keys` are distinct keys that
+    are their own numbers. `views` is a hash of the queries of its views.
     """
 
     prefix: str
@@ -38,13 +38,14 @@ class Stored:
     end: datetime
     magnitudes: dict[str, float]
     raw_keys: tuple[str, ...]
+    views: str = ""
 
 
 def prepare(engine: Engine) -> None:
     """Create the state tables where they are missing."""
     engine.execute(
         f"CREATE TABLE IF NOT EXISTS {table(engine, STORED)} (prefix VARCHAR NOT NULL, family VARCHAR NOT NULL, "
-        "metric VARCHAR NOT NULL, facts VARCHAR NOT NULL, covered_end TIMESTAMP NOT NULL)"
+        "metric VARCHAR NOT NULL, facts VARCHAR NOT NULL, covered_end TIMESTAMP NOT NULL, last_day INTEGER NOT NULL)"
     )
     engine.execute(
         f"CREATE TABLE IF NOT EXISTS {table(engine, FAMILIES)} (prefix VARCHAR NOT NULL, memberships VARCHAR)"
@@ -52,9 +53,7 @@ def prepare(engine: Engine) -> None:
 
 
 def read(engine: Engine) -> dict[str, Stored]:
-    """Return every stored metric by the prefix of its tables."""
-    if STORED not in engine.tables():
-        return {}
+    """Return every stored metric by the prefix of its tables, which have to be there."""
     rows = engine.run(f"SELECT * FROM {table(engine, STORED)}").to_pylist()
     return {row["prefix"]: _stored(row) for row in rows}
 
@@ -66,14 +65,20 @@ def write(engine: Engine, stored: Stored) -> None:
         "layout": asdict(stored.layout),
         "models": stored.models,
         "first": stored.first,
-        "last": stored.last,
         "settled": stored.settled,
         "magnitudes": stored.magnitudes,
         "raw_keys": stored.raw_keys,
+        "views": stored.views,
     }
     instant = stored.end.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
-    values = [*map(_text, (stored.prefix, stored.family, stored.metric, json.dumps(facts))), f"TIMESTAMP '{instant}'"]
+    values = [*map(_text, (stored.prefix, stored.family, stored.metric, json.dumps(facts)))]
+    values += [f"TIMESTAMP '{instant}'", str(stored.last)]
     engine.execute(f"INSERT INTO {table(engine, STORED)} VALUES ({', '.join(values)})")
+
+
+def last_day(engine: Engine, prefix: str) -> str:
+    """Return the SQL of the number of the last day that a metric's tables cover."""
+    return f"(SELECT last_day FROM {table(engine, STORED)} WHERE prefix = {_text(prefix)})"
 
 
 def forget(engine: Engine, prefix: str) -> None:
@@ -103,11 +108,12 @@ def _stored(row: dict[str, Any]) -> Stored:
         layout=_layout(facts["layout"]),
         models=tuple(facts["models"]),
         first=facts["first"],
-        last=facts["last"],
+        last=row["last_day"],
         settled=facts["settled"],
         end=row["covered_end"].replace(tzinfo=UTC),
         magnitudes=facts["magnitudes"],
         raw_keys=tuple(facts["raw_keys"]),
+        views=facts["views"],
     )
 
 

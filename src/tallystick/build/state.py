@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -132,10 +133,12 @@ def _instants(row: dict[str, datetime | None]) -> dict[str, datetime | None]:
     return {name: value and value.replace(tzinfo=UTC) for name, value in found.items()}
 
 
+@lru_cache(maxsize=1024)
 def _text(value: str) -> str:
     return exp.Literal.string(value).sql()
 
 
+@lru_cache(maxsize=64)
 def _instant(value: datetime | None, dialect: str) -> str:
     if value is None:
         return "NULL"

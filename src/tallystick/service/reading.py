@@ -240,7 +240,7 @@ class Reader:
 
 def publication(engine: Engine, project: Project, model: Model) -> Publication | None:
     """Return how a model is stored if it is kept as change points of its present definition."""
-    if not engine.capabilities.one_pass:
+    if not engine.capabilities.one_pass or one_pass_state.STORED not in engine.tables():
         return None
     known = one_pass_state.read(engine)
     mine = [other for other in plan(project) if other.metric == model.metric]

@@ -15,7 +15,7 @@ from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.layout import NONE_AFTER, NONE_BEFORE, OPEN, Layout
 from tallystick.compiler.one_pass.names import create_work, work
 from tallystick.compiler.one_pass.presence import ever, flag_columns, flags, in_grain, leaves
-from tallystick.compiler.one_pass.rolling import WINDOW, Counted, frames, movements, numbered
+from tallystick.compiler.one_pass.rolling import WINDOW, Counted, frames, movements, numbered, running_cells
 from tallystick.compiler.one_pass.tables import (
     Flag,
     Plan,
@@ -229,21 +229,24 @@ def _extend(plan: Plan, new: Counted, since: int) -> list[str]:
     cells = (f"b.{cell.name}" for cell in layout.cells)
     kept = ", ".join([f"b.{WINDOW}", "b.eid", "b.day", f"coalesce(p.day, {OPEN})", *cells])
     first = f"SELECT {WINDOW}, eid, min(day) AS day FROM {work(points)} GROUP BY {WINDOW}, eid"
-    changed = f"(nxt <> {OPEN} OR ({WINDOW}, eid) IN (SELECT ({WINDOW}, eid) FROM {work(points)}))"
     return [
         *_leavers(plan, since),
-        create_work(before, f"SELECT * FROM {table} WHERE day < {since}"),
         create_work(moved, _of_windows(plan, lambda window: _movements(plan, window, new, since))),
-        create_work(points, _of_windows(plan, lambda window: _points(plan, window, since))),
-        f"DELETE FROM {table} WHERE day >= {since} OR {changed}",
+        create_work(before, f"SELECT * FROM {table} WHERE day < {since} AND {_ends_or_is_in(moved)}"),
+        create_work(points, _points(plan, since)),
+        f"DELETE FROM {table} WHERE day >= {since} OR {_ends_or_is_in(points)}",
         f"INSERT INTO {table} ({columns}) SELECT {kept} FROM {work(before)} AS b "
-        f"LEFT JOIN ({first}) AS p ON p.{WINDOW} = b.{WINDOW} AND p.eid = b.eid "
-        f"WHERE b.nxt <> {OPEN} OR p.day IS NOT NULL",
+        f"LEFT JOIN ({first}) AS p ON p.{WINDOW} = b.{WINDOW} AND p.eid = b.eid",
         f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {work(points)} WHERE {layout.exists} > 0",
         f"INSERT INTO {history} ({columns}) SELECT {columns} FROM {table} WHERE nxt < {settled} "
         f"ORDER BY {WINDOW}, eid, day",
         f"DELETE FROM {table} WHERE nxt < {settled}",
     ]
+
+
+def _ends_or_is_in(rows: str) -> str:
+    """Return the condition on recent change points that they end, or that their entity is among working rows."""
+    return f"(nxt <> {OPEN} OR ({WINDOW}, eid) IN (SELECT ({WINDOW}, eid) FROM {work(rows)}))"
 
 
 def _of_windows(plan: Plan, rows: Callable[[Window], str]) -> str:
@@ -256,8 +259,10 @@ def _leavers(plan: Plan, since: int) -> list[str]:
     fixed = [window for window in plan.member.windows if window.is_fixed]
     if not layout.additive or not fixed:
         return []
-    ranges = " OR ".join(f"day BETWEEN {since - w.days} AND {last - w.days}" for w in fixed)
-    rows = f"SELECT * FROM {plan.schema.table(layout.days)} WHERE {ranges}"
+    ranges = (f"SELECT unnest(range({since - w.days}, {last - w.days + 1}))::INTEGER AS day" for w in fixed)
+    # A join looks a day up once; a chain of comparisons makes each of them for every row.
+    leaving = f"SEMI JOIN ({' UNION ALL '.join(ranges)}) AS x ON x.day = c.day"
+    rows = f"SELECT c.* FROM {plan.schema.table(layout.days)} AS c {leaving}"
     return [create_work(_work(plan, layout.rolling, "leavers"), rows)]
 
 
@@ -271,8 +276,21 @@ def _movements(plan: Plan, window: Window, new: Counted, since: int) -> str:
     return merged(layout, arms, ["eid", "day"])
 
 
-def _points(plan: Plan, window: Window, since: int) -> str:
-    """Return the change points of a window from `since` on, also to nothing, of the entities that moved."""
+def _points(plan: Plan, since: int) -> str:
+    """Return the change points of all windows from `since` on, also to nothing, of the entities that moved."""
+    layout = plan.layout
+    if not layout.is_exact:
+        return _of_windows(plan, lambda window: _points_of(plan, window, since))
+    moved, before = (work(_work(plan, layout.rolling, name)) for name in ("moved", "before"))
+    cells = ", ".join(cell.name for cell in layout.cells)
+    held = f"SELECT {WINDOW}, eid, {since - 1} AS day, {cells} FROM {before} SEMI JOIN {moved} USING ({WINDOW}, eid)"
+    rows = f"SELECT {WINDOW}, eid, day, {cells} FROM {moved} UNION ALL {held}"
+    running = running_cells(layout, rows, plan.extent.last, [WINDOW, "eid"])
+    return f"SELECT * FROM ({running}) AS f WHERE day >= {since}"
+
+
+def _points_of(plan: Plan, window: Window, since: int) -> str:
+    """Return the change points of one window of a metric with cells that cannot be taken away again."""
     layout = plan.layout
     moved = f"(SELECT * FROM {work(_work(plan, layout.rolling, 'moved'))} WHERE {WINDOW} = {layout.number(window)})"
     before = work(_work(plan, layout.rolling, "before"))
@@ -282,10 +300,9 @@ def _points(plan: Plan, window: Window, since: int) -> str:
     context = [Arm(f"{moved} AS c", keys, {cell.name: f"c.{cell.name}" for cell in layout.cells})]
     held = f"{before} AS c {touched} WHERE c.{WINDOW} = {layout.number(window)}"
     context.append(Arm(held, ["c.eid AS eid", f"{since - 1} AS day"], exact))
-    if not layout.is_exact:
-        loose = {cell.name: f"c.{cell.name}" for cell in layout.additive if not cell.exact}
-        recent = f"c.day >= {since - window.days - 1} AND c.day < {since}"
-        context.append(Arm(f"{plan.schema.table(layout.days)} AS c {touched} WHERE {recent}", keys, loose))
+    loose = {cell.name: f"c.{cell.name}" for cell in layout.additive if not cell.exact}
+    recent = f"c.day >= {since - window.days - 1} AND c.day < {since}"
+    context.append(Arm(f"{plan.schema.table(layout.days)} AS c {touched} WHERE {recent}", keys, loose))
     return f"SELECT * FROM ({frames(layout, window, context, plan.extent.last)}) AS f WHERE day >= {since}"
 
 

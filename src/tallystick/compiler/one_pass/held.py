@@ -15,13 +15,20 @@ from tallystick.sql.grain import Grain
 class Reach:
     """The days a reader sees, as day numbers: buckets from `first` (None: any) to `last`, none before the `start`.
 
-    `is_open` says that nothing is stored beyond `last`, so that it need not be asked for.
+    `is_open` says that nothing is stored beyond `last`, so that it need not be asked for. `last_of` is SQL that gives
+    `last` whenever it is run: a view with it need not be written anew for every day that is appended.
     """
 
     first: int | None
     last: int
     start: int | None = None
     is_open: bool = False
+    last_of: str | None = None
+
+    @property
+    def until(self) -> str:
+        """Return the SQL of the day after the last one."""
+        return str(self.last + 1) if self.last_of is None else f"({self.last_of} + 1)"
 
     @property
     def sampled_from(self) -> int | None:
@@ -46,13 +53,13 @@ def held_days(model: Model, layout: Layout, reach: Reach) -> Held:
     """Return where a model is stored; the conditions are on stored intervals, so that one day costs one day."""
     view, since = model.time, reach.sampled_from
     if view.is_all_time:
-        return Held(layout.all_time, str(reach.last), str(reach.last + 1))
+        return Held(layout.all_time, reach.last_of or str(reach.last), reach.until)
     if view.window is not None:
         where = [f"c.{WINDOW} = {layout.number(view.window)}"]
         where += [] if reach.is_open else [f"c.day <= {reach.last}"]
         where += [] if since is None else [f"c.nxt > {since}" if since <= reach.last else "false"]
         first = "c.day" if since is None else f"greatest(c.day, {since})"
-        return Held(layout.rolling, first, f"least(c.nxt, {reach.last + 1})", tuple(where))
+        return Held(layout.rolling, first, f"least(c.nxt, {reach.until})", tuple(where))
     is_day = view.grain is None or view.grain is Grain.DAY
     column, since = ("c.day", since) if is_day else ("c.bucket", reach.first)
     where = [*([] if reach.is_open else [f"{column} <= {reach.last}"])]

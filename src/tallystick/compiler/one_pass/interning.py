@@ -73,7 +73,8 @@ def intern_base(family: Family, schema: Schema, found: Sequence[Stream]) -> list
         return [create_work(NEW_BASE, fresh), f"INSERT INTO {base} SELECT * FROM {work(NEW_BASE)}"]
     met = " UNION ".join(f"SELECT DISTINCT {head} FROM {work(stream.table)}" for stream in found)
     number = f"row_number() OVER (ORDER BY {head}) - 1 + (SELECT coalesce(max(bid) + 1, 0) FROM {base})"
-    fresh = f"SELECT ({number})::INTEGER AS bid, {head} FROM (({met}) EXCEPT SELECT {head} FROM {base}) AS met"
+    new = f"SELECT * FROM ({met}) AS m ANTI JOIN {base} AS b ON {_same('m', 'b', head_names(family))}"
+    fresh = f"SELECT ({number})::INTEGER AS bid, {head} FROM ({new}) AS met"
     return [create_work(NEW_BASE, fresh), f"INSERT INTO {base} SELECT * FROM {work(NEW_BASE)}"]
 
 
@@ -86,7 +87,8 @@ def intern_entities(family: Family, project: Project, schema: Schema) -> list[st
         found.append(create_work(f"reached_{entity}", _reached(family, project, entity, work(NEW_BASE))))
         first = f"(SELECT coalesce(max(eid) + 1, 0) FROM ({_all_ids(family, schema)}) AS ids)"
         if columns:
-            fresh = f"SELECT DISTINCT {columns} FROM {reached} EXCEPT SELECT {columns} FROM {table}"
+            known = f"{table} AS e ON {_same('r', 'e', _entity_columns(family, entity))}"
+            fresh = f"SELECT * FROM (SELECT DISTINCT {columns} FROM {reached}) AS r ANTI JOIN {known}"
             number = f"(row_number() OVER (ORDER BY {columns}) - 1 + {first})::INTEGER"
             found.append(f"INSERT INTO {table} SELECT {number}, {columns} FROM ({fresh}) AS fresh")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -10,6 +11,7 @@ DIALECT = "duckdb"
 WORK = "_pass_"
 
 
+@lru_cache(maxsize=4096)
 def quoted(name: str) -> str:
     """Return a quoted identifier."""
     return exp.to_identifier(name, quoted=True).sql(DIALECT)

@@ -99,6 +99,16 @@ def frames(layout: Layout, window: Window, arms: Sequence[Arm], last: int) -> st
     )
 
 
+def running_cells(layout: Layout, rows: str, last: int, keys: Sequence[str]) -> str:
+    """Return rows with unique keys and day up to a last day, with what their exact cells come to by then."""
+    cells = (f"(sum({c.name}) OVER (o ROWS UNBOUNDED PRECEDING))::{c.stored} AS {c.name}" for c in layout.cells)
+    head = ", ".join(keys)
+    return (
+        f"SELECT {head}, day, lead(day, 1, {OPEN}) OVER o AS nxt, {', '.join(cells)} FROM ({rows}) AS m "
+        f"WHERE day <= {last} WINDOW o AS (PARTITION BY {head} ORDER BY day)"
+    )
+
+
 def _over(cell: Cell, order: str, back: str) -> str:
     if cell.exact:
         return f"(sum(m.{cell.name}) OVER ({order} ROWS UNBOUNDED PRECEDING))"
