@@ -26,7 +26,7 @@ from tallystick.compiler.one_pass.tables import (
     presences,
 )
 from tallystick.sql.expression import Merge
-from tallystick.sql.grain import Window
+from tallystick.sql.grain import Grain, Window
 
 LONGEST_BUCKET = 366
 
@@ -43,7 +43,7 @@ def append(plan: Plan, streams: Sequence[Stream], since: int, settled: int) -> l
     """
     layout, schema = plan.layout, plan.schema
     windows = plan.member.windows
-    found = _unsettle(plan, since) if windows and since < settled else []
+    found = _unsettle(plan, since) if since < settled else []
     found += [create_work(_old(plan, "days"), f"SELECT * FROM {schema.table(layout.days)} WHERE day >= {since}")]
     for stream in streams:
         if stream.measure is None:
@@ -164,9 +164,12 @@ def _carry(plan: Plan, new: Counted, old: Counted, since: int) -> list[str]:
         bucket = f"d.{calendar.bucket_column(grain)}"
         keys = ["c.eid AS eid", f"{bucket} AS bucket"]
         flag = partial(in_grain, grain=grain)
-        recent = f"c.day >= (SELECT min(b_{grain.value}) FROM {work(calendar.TABLE)} WHERE day >= {since})"
-        again = f"{day} WHERE {recent}" + ("" if start is None else f" AND c.day >= {start}")
-        found += _merge_into(plan, plan.layout.grain(grain), new, old, keys, flag, f"{day}{here}", again)
+        again = f"{day} WHERE c.day >= {_bucket_of(grain, since)}" + ("" if start is None else f" AND c.day >= {start}")
+        history, table = plan.layout.grain(grain), plan.layout.recent(plan.layout.grain(grain))
+        found += _merge_into(plan, table, new, old, keys, flag, f"{day}{here}", again)
+        ended = f"FROM {plan.schema.table(table)} WHERE bucket < {plan.open_buckets[grain]}"
+        found.append(f"INSERT INTO {plan.schema.table(history)} SELECT * {ended} ORDER BY eid, bucket")
+        found.append(f"DELETE {ended}")
     if plan.member.has_all_time:
         found += _merge_into(plan, plan.layout.all_time, new, old, ["c.eid AS eid"], ever, "", "")
     return found
@@ -307,13 +310,21 @@ def _points_of(plan: Plan, window: Window, since: int) -> str:
 
 
 def _unsettle(plan: Plan, since: int) -> list[str]:
-    """Take change points that reach into days to be restated out of the history."""
-    history = plan.schema.table(plan.layout.rolling)
-    recent = plan.schema.table(plan.layout.recent(plan.layout.rolling))
-    return [
-        f"INSERT INTO {recent} SELECT * FROM {history} WHERE nxt >= {since}",
-        f"DELETE FROM {history} WHERE nxt >= {since}",
-    ]
+    """Take buckets and change points that reach into days to be restated out of the history."""
+    layout, schema = plan.layout, plan.schema
+    found: list[str] = []
+    reach = {layout.grain(grain): f"bucket >= {_bucket_of(grain, since)}" for grain in plan.member.grains}
+    reach |= {layout.rolling: f"nxt >= {since}"} if plan.member.windows else {}
+    for table, reaches in reach.items():
+        history, recent = schema.table(table), schema.table(layout.recent(table))
+        found.append(f"INSERT INTO {recent} SELECT * FROM {history} WHERE {reaches}")
+        found.append(f"DELETE FROM {history} WHERE {reaches}")
+    return found
+
+
+def _bucket_of(grain: Grain, since: int) -> str:
+    """Return the SQL of the bucket that holds a day, or the first one after it that the working calendar has."""
+    return f"(SELECT min({calendar.bucket_column(grain)}) FROM {work(calendar.TABLE)} WHERE day >= {since})"
 
 
 def _work(plan: Plan, name: str, part: str) -> str:

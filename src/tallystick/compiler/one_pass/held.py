@@ -69,11 +69,12 @@ def held_days(model: Model, layout: Layout, reach: Reach) -> Held:
 
 
 def stored_rows(layout: Layout, schema: Schema, held: Held) -> str:
-    """Return the relation of stored rows; change points are the large table, without what is void, and the small one."""
+    """Return the relation of stored rows: a large table with the small one beside it, where void rows are left out."""
     table = schema.table(held.table)
-    if held.table != layout.rolling:
+    if held.table in (layout.days, layout.all_time):
         return table
-    return f"(SELECT * FROM {table} WHERE nxt > day UNION ALL SELECT * FROM {schema.table(layout.recent(held.table))})"
+    void = " WHERE nxt > day" if held.table == layout.rolling else ""
+    return f"(SELECT * FROM {table}{void} UNION ALL SELECT * FROM {schema.table(layout.recent(held.table))})"
 
 
 def condition(held: Held) -> str:

@@ -109,8 +109,8 @@ class Layout:
 
     def tables(self, member: Member) -> tuple[str, ...]:
         """Return the names of all tables of a metric."""
-        split = [*([self.rolling] if self.windows else []), *map(self.seen, self.keys)]
-        found = [self.days, *map(self.grain, member.grains), *split, *map(self.recent, split)]
+        split = [*map(self.grain, member.grains), *([self.rolling] if self.windows else []), *map(self.seen, self.keys)]
+        found = [self.days, *split, *map(self.recent, split)]
         found += [self.all_time] if member.has_all_time else []
         return (*found, *(map(self.leaving, self.keys) if member.windows else ()))
 

@@ -60,15 +60,16 @@ def series_rows(model: Model, member: Member, layout: Layout, schema: Schema) ->
     """Return queries of stored rows as (eid, first, until, value, …): what is settled, and what may still change.
 
     Both lack a WHERE clause for entities, and are as plain as can be: they take less time to run than to plan. Void
-    rows end before they begin. Only windows have rows apart that may still change.
+    rows end before they begin. Days and all time have no rows apart that may still change.
     """
     values = ", ".join(tree.sql(DIALECT) for tree in value_columns(member, layout, "c"))
     if model.time.window is None:
         held = held_days(model, layout, EVERYTHING)
-        rows = (
-            f"SELECT c.eid, {held.first} AS first, {held.until} AS until, {values} FROM {schema.table(held.table)} AS c"
-        )
-        return f"{rows} WHERE true", None
+        rows = f"SELECT c.eid, {held.first} AS first, {held.until} AS until, {values} FROM {{}} AS c"
+        settled = f"{rows.format(schema.table(held.table))} WHERE true"
+        if held.table in (layout.days, layout.all_time):
+            return settled, None
+        return settled, f"{rows.format(schema.table(layout.recent(held.table)))} ORDER BY eid"
     of_window = f"SELECT c.eid, day AS first, nxt AS until, {values} FROM {{}} AS c WHERE c.{WINDOW} = {{}}"
     number, recent = layout.number(model.time.window), layout.recent(layout.rolling)
     return (

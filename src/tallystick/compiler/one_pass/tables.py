@@ -43,6 +43,8 @@ class Plan:
     extent: Extent
     packings: Mapping[str, Packing]
     raw_keys: frozenset[str]
+    open_buckets: Mapping[Grain, int]
+    """By grain, the first day of the first bucket that may still change."""
 
 
 def counted_table(member: Member) -> str:
@@ -116,7 +118,11 @@ def create_tables(plan: Plan, streams: tuple[Stream, ...]) -> list[str]:
     counted = counted_of(plan)
     if plan.layout.distinct:
         found.append(plan.schema.create(plan.layout.days, _days(plan, counted)))
-    found += [plan.schema.create(plan.layout.grain(g), grain_rows(plan, counted, g)) for g in plan.member.grains]
+    for grain in plan.member.grains:
+        table, border = plan.layout.grain(grain), plan.open_buckets[grain]
+        found.append(plan.schema.create(table, grain_rows(plan, counted, grain, f"c.day < {border}")))
+        recent = grain_rows(plan, counted, grain, f"c.day >= {border}")
+        found.append(plan.schema.create(plan.layout.recent(table), recent))
     if plan.member.has_all_time:
         found.append(plan.schema.create(plan.layout.all_time, all_time_rows(plan, counted)))
     found += _rolling(plan, counted) if plan.member.windows else []
@@ -165,12 +171,12 @@ def _days(plan: Plan, counted: Counted) -> str:
     return f"{merged(plan.layout, arms, ['eid', 'day'])} ORDER BY eid, day"
 
 
-def grain_rows(plan: Plan, counted: Counted, grain: Grain) -> str:
+def grain_rows(plan: Plan, counted: Counted, grain: Grain, where: str) -> str:
     """Return the rows of a calendar grain from counters by day."""
     join = f" JOIN {work(calendar.TABLE)} AS d ON d.day = c.day"
-    where = "" if plan.extent.start is None else f" WHERE c.day >= {plan.extent.start}"
+    start = "" if plan.extent.start is None else f" AND c.day >= {plan.extent.start}"
     keys = ["c.eid AS eid", f"d.{calendar.bucket_column(grain)} AS bucket"]
-    arms = arms_of(plan, counted, keys, lambda cell: in_grain(cell, grain), f"{join}{where}")
+    arms = arms_of(plan, counted, keys, lambda cell: in_grain(cell, grain), f"{join} WHERE {where}{start}")
     return f"{merged(plan.layout, arms, ['eid', 'bucket'])} ORDER BY eid, bucket"
 
 
