@@ -6,7 +6,7 @@ each after its parts. A metric that fails is reported and leaves the others alon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import perf_counter
@@ -49,8 +49,10 @@ def build(
     Raise StorageFullError, WarehouseLockedError or EngineBrokenError: nothing that follows could succeed either.
     """
     started = perf_counter()
-    state.prepare(engine)
-    drop_leftovers(engine)
+    there = engine.tables()
+    if not {state.TABLE, state.HISTORY} <= there:
+        state.prepare(engine)
+    drop_leftovers(engine, there)
     ordered = in_order(models, project)
     run = _Run(
         engine, project, state.read(engine), end, now, frozenset(model.name for model in ordered), progress, since
@@ -65,9 +67,9 @@ def build(
     return BuildReport(models=done, seconds=perf_counter() - started)
 
 
-def drop_leftovers(engine: Engine) -> None:
-    """Drop what a killed build left beside the models it did not finish."""
-    for name in sorted(engine.tables()):
+def drop_leftovers(engine: Engine, there: Collection[str]) -> None:
+    """Drop what a killed build left beside the models it did not finish, out of the relations that are there."""
+    for name in sorted(there):
         if name.startswith(("_next_", "_gone_")):
             engine.drop(name)
 

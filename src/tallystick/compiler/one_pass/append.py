@@ -187,11 +187,18 @@ def _merge_into(
     differences = merged(layout, [*plus, *minus], names)
     if layout.is_exact:
         differences = f"SELECT * FROM ({differences}) AS m WHERE {changed}"
-    stored, delta = plan.schema.table(table), work(_work(plan, table, "delta"))
+    stored, delta, fresh = (
+        plan.schema.table(table),
+        work(_work(plan, table, "delta")),
+        work(_work(plan, table, "updated")),
+    )
     on = " AND ".join(f"t.{name} = m.{name}" for name in names)
-    statements = [create_work(_work(plan, table, "delta"), differences)]
+    statements: list[str] = []
     again_join = ""
-    if not layout.is_exact:
+    if layout.is_exact:
+        delta = f"({differences})"
+    else:
+        statements.append(create_work(_work(plan, table, "delta"), differences))
         loose = [cell for cell in layout.cells if not cell.exact]
         cells = ", ".join(f"{merge(cell, f'c.{cell.name}')} AS {cell.name}" for cell in loose)
         touched = f"SEMI JOIN {delta} AS x ON x.eid = c.eid"
@@ -209,9 +216,8 @@ def _merge_into(
     return [
         *statements,
         create_work(_work(plan, table, "updated"), updated),
-        f"DELETE FROM {stored} AS t USING {delta} AS m WHERE {on}",
-        f"INSERT INTO {stored} ({columns}) SELECT {columns} FROM {work(_work(plan, table, 'updated'))} "
-        f"WHERE {layout.exists} > 0",
+        f"DELETE FROM {stored} AS t USING {fresh} AS m WHERE {on}",
+        f"INSERT INTO {stored} ({columns}) SELECT {columns} FROM {fresh} WHERE {layout.exists} > 0",
     ]
 
 
@@ -234,7 +240,7 @@ def _extend(plan: Plan, new: Counted, since: int) -> list[str]:
     first = f"SELECT {WINDOW}, eid, min(day) AS day FROM {work(points)} GROUP BY {WINDOW}, eid"
     return [
         *_leavers(plan, since),
-        create_work(moved, _of_windows(plan, lambda window: _movements(plan, window, new, since))),
+        create_work(moved, _moved(plan, new, since)),
         create_work(before, f"SELECT * FROM {table} WHERE day < {since} AND {_ends_or_is_in(moved)}"),
         create_work(points, _points(plan, since)),
         f"DELETE FROM {table} WHERE day >= {since} OR {_ends_or_is_in(points)}",
@@ -269,14 +275,18 @@ def _leavers(plan: Plan, since: int) -> list[str]:
     return [create_work(_work(plan, layout.rolling, "leavers"), rows)]
 
 
-def _movements(plan: Plan, window: Window, new: Counted, since: int) -> str:
-    """Return what enters and leaves a window from `since` on."""
+def _moved(plan: Plan, new: Counted, since: int) -> str:
+    """Return what enters and leaves each window from `since` on."""
     layout = plan.layout
-    days = work(_work(plan, layout.rolling, "leavers")) if window.is_fixed else plan.schema.table(layout.days)
+    arms: list[Arm] = []
     keys = {key: plan.schema.table(layout.leaving(key)) for key in layout.keys}
-    leaving = Counted(days if layout.additive else None, keys)
-    arms = movements(layout, window, new, leaving, within=(since, plan.extent.last))
-    return merged(layout, arms, ["eid", "day"])
+    for window in plan.member.windows:
+        days = work(_work(plan, layout.rolling, "leavers")) if window.is_fixed else plan.schema.table(layout.days)
+        leaving = Counted(days if layout.additive else None, keys)
+        number = f"{layout.number(window)}::TINYINT AS {WINDOW}"
+        found = movements(layout, window, new, leaving, within=(since, plan.extent.last))
+        arms += [Arm(arm.rows, [number, *arm.keys], arm.cells) for arm in found]
+    return merged(layout, arms, [WINDOW, "eid", "day"])
 
 
 def _points(plan: Plan, since: int) -> str:
@@ -288,6 +298,10 @@ def _points(plan: Plan, since: int) -> str:
     cells = ", ".join(cell.name for cell in layout.cells)
     held = f"SELECT {WINDOW}, eid, {since - 1} AS day, {cells} FROM {before} SEMI JOIN {moved} USING ({WINDOW}, eid)"
     rows = f"SELECT {WINDOW}, eid, day, {cells} FROM {moved} UNION ALL {held}"
+    if since == plan.extent.last:
+        sums = ", ".join(f"sum({cell.name})::{cell.stored} AS {cell.name}" for cell in layout.cells)
+        head = f"{WINDOW}, eid, {since}::INTEGER AS day, {OPEN}::INTEGER AS nxt"
+        return f"SELECT {head}, {sums} FROM ({rows}) AS m GROUP BY {WINDOW}, eid"
     running = running_cells(layout, rows, plan.extent.last, [WINDOW, "eid"])
     return f"SELECT * FROM ({running}) AS f WHERE day >= {since}"
 

@@ -81,6 +81,7 @@ def intern_base(family: Family, schema: Schema, found: Sequence[Stream]) -> list
 def intern_entities(family: Family, project: Project, schema: Schema) -> list[str]:
     """Return the statements that number entities reached from new base keys, and pair them up."""
     found: list[str] = []
+    pairs: list[str] = []
     for entity in family.entities:
         columns = ", ".join(map(quoted, _entity_columns(family, entity)))
         table, reached = schema.table(entity_table(family, entity)), work(f"reached_{entity}")
@@ -94,11 +95,10 @@ def intern_entities(family: Family, project: Project, schema: Schema) -> list[st
         else:
             found.append(f"INSERT INTO {table} SELECT {first}::INTEGER WHERE NOT EXISTS (SELECT 1 FROM {table})")
         on = _same("r", "e", _entity_columns(family, entity))
-        found.append(
-            f"INSERT INTO {schema.table(closure_table(family))} SELECT bid, eid, {level(family, entity)}::TINYINT "
-            f"FROM {reached} AS r JOIN {table} AS e ON {on} ORDER BY bid, eid"
-        )
-    return found
+        number = f"{level(family, entity)}::TINYINT"
+        pairs.append(f"SELECT bid, eid, {number} AS level FROM {reached} AS r JOIN {table} AS e ON {on}")
+    closure = schema.table(closure_table(family))
+    return [*found, f"INSERT INTO {closure} SELECT * FROM ({' UNION ALL '.join(pairs)}) AS p ORDER BY bid, eid"]
 
 
 def pair_again(family: Family, project: Project, schema: Schema) -> list[str]:
