@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("project", "location", "credentials", "maximum_bytes_billed")
+NUMBERS = ("maximum_bytes_billed",)
 
 
 class BigQueryEngine:

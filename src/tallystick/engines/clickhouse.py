@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("host", "port", "database", "user", "password", "secure", "interface", "path", "connect_timeout")
+NUMBERS = ("port", "connect_timeout")
+FLAGS = ("secure",)
 _NAMES = {"user": "username"}
 _SETTINGS = {
     "session_timezone": "UTC",

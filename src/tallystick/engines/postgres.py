@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("url", "host", "port", "database", "user", "password", "sslmode", "connect_timeout")
+NUMBERS = ("port", "connect_timeout")
 _NAMES = {"database": "dbname"}
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("account", "user", "password", "token", "authenticator", "private_key", "warehouse", "database", "role")
+REQUIRED = ("account",)
 _SESSION = {"TIMEZONE": "UTC", "WEEK_START": 1, "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ", "QUERY_TAG": "tallystick"}
 _LOGIN = frozenset({250001, 250003, 251005, 390100, 390144, 390189, 390201, 390422})
 _ENDED = frozenset({604, 630, 57014})

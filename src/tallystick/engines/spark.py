@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("master", "remote", "path", "memory", "partitions")
+NUMBERS = ("partitions",)
 RETRY = 0.2
 """Seconds between attempts to end a query whose time has passed."""
 

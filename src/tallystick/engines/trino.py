@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("host", "port", "user", "password", "catalog", "scheme", "roles")
+NUMBERS = ("port",)
 
 
 class TrinoEngine:
