@@ -42,7 +42,15 @@ def instants() -> list[datetime]:
         datetime(2018, 11, 4, 3),
     ):
         found += [change.replace(tzinfo=UTC) + timedelta(minutes=m) for m in range(-120, 140, 20)]
-    return found
+    return found + before_1970()
+
+
+def before_1970() -> list[datetime]:
+    """Return instants around borders at and before 1970, to the microsecond: there some engines round towards zero."""
+    borders = (datetime(1970, 1, 1), datetime(1969, 12, 31, 18, 15), datetime(1962, 7, 1, 23), datetime(1970, 1, 1, 12))
+    steps = [timedelta(microseconds=n) for n in (-1_000_001, -1_000_000, -500_000, -1, 0, 1, 999_999)]
+    steps += [timedelta(minutes=n, microseconds=-1) for n in range(-360, 360, 15)]
+    return [border.replace(tzinfo=UTC) + step for border in borders for step in steps]
 
 
 def utc(value: date | datetime) -> date | datetime:
@@ -125,6 +133,27 @@ AGGREGATES = [
     "MIN(LENGTH(s))",
     "SUM(x % 7)",
     "SUM(x) / 4",
+    "AVG(DISTINCT money / 7)",
+    "AVG(DISTINCT money)",
+    "COUNT_IF(x > 1000)",
+    "COUNT_IF(c)",
+    "COUNT_IF(c OR x > 3) FILTER (WHERE x > 5 OR s = 'abc')",
+    "COUNT_IF(CONTAINS(s, 'b'))",
+    "COUNT_IF(CONTAINS(s, 'B'))",
+    "COUNT_IF(CONTAINS(s, '%'))",
+    "COUNT_IF(CONTAINS(s, ''))",
+    "COUNT_IF(NOT CONTAINS(s, CASE WHEN c THEN 'a' END))",
+    "COUNT_IF(CONTAINS(CASE WHEN c THEN s END, s) IS NULL)",
+    "SUM(ROUND(v / 8, 2))",
+    "SUM(ROUND(-v / 2))",
+    "SUM(ROUND(money, 1))",
+    "SUM(ROUND(-money))",
+    "SUM(ROUND(v * 5, -1))",
+    "SUM(ROUND(x * 5, -1))",
+    "ROUND(SUM(v) / 8, 2)",
+    "ROUND(AVG(money), 3) * 2",
+    "ROUND(SUM(money), 1)",
+    "ROUND(SUM(x), 2)",
 ]
 
 

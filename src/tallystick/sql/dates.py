@@ -96,6 +96,11 @@ _POSTGRES = Dates(
 # ClickHouse instants carry no zone, so nothing depends on the server's; its own functions know local grids and DST.
 # A Date wraps around outside of 1970 to 2149, a Date32 holds 1900 to 2299; `engines/clickhouse.py` asks for functions
 # that give one where they take one.
+# Its functions cut parts of a second towards 1970, so before 1970 the last second of a bucket would be the next one's.
+_CLICKHOUSE_MICROS = "toUnixTimestamp64Micro(toDateTime64(_x, 6, 'UTC'))"
+_CLICKHOUSE_SECOND = (
+    f"fromUnixTimestamp64Micro({_CLICKHOUSE_MICROS} - positiveModulo({_CLICKHOUSE_MICROS}, 1000000), 'UTC')"
+)
 _CLICKHOUSE = Dates(
     dialect="clickhouse",
     date="toDate32(_text)",
@@ -115,11 +120,14 @@ _CLICKHOUSE = Dates(
     days_between="toInt32(_b) - toInt32(_a)",
     number="toInt32(_d)",
     from_number="addDays(toDate32('1970-01-01'), _n)",
-    hour_utc="toStartOfHour(_x, 'UTC')",
-    sub_utc="toStartOfInterval(_x, INTERVAL '{n}' MINUTE, 'UTC')",
+    hour_utc=f"toStartOfHour({_CLICKHOUSE_SECOND}, 'UTC')",
+    sub_utc=f"toStartOfInterval({_CLICKHOUSE_SECOND}, INTERVAL '{{n}}' MINUTE, 'UTC')",
     # toStartOfInterval counts minutes in UTC, whatever the zone; offsets of zones are whole minutes.
-    sub_zone="subtractMinutes(toStartOfMinute(_x, 'UTC'), MOD(toMinute(_x, _zone), {n}))",
-    six_zone="toTimeZone(toStartOfInterval(_x, INTERVAL '6' HOUR, _zone), 'UTC')",
+    sub_zone=(
+        f"subtractMinutes(toStartOfMinute({_CLICKHOUSE_SECOND}, 'UTC'), "
+        f"MOD(toMinute({_CLICKHOUSE_SECOND}, _zone), {{n}}))"
+    ),
+    six_zone=f"toTimeZone(toStartOfInterval({_CLICKHOUSE_SECOND}, INTERVAL '6' HOUR, _zone), 'UTC')",
     spine=(
         "SELECT arrayJoin(arrayMap(n -> addDays(_start, n), range(toUInt32(greatest("
         "toInt32(_end) - toInt32(_start), 0))))) AS day"

@@ -27,7 +27,9 @@ EXACT_MEANS = frozenset({"bigquery", "snowflake", "trino", "spark", "databricks"
 
 def mean(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
     """Average in floating point, as DuckDB does."""
-    value = node.this
-    if dialect not in EXACT_MEANS or isinstance(value, exp.Distinct) or value.is_type(exp.DType.DOUBLE):
+    distinct = isinstance(node.this, exp.Distinct)
+    value = node.this.expressions[0] if distinct else node.this
+    if dialect not in EXACT_MEANS or value.is_type(exp.DType.DOUBLE):
         return None
-    return exp.Avg(this=exp.cast(value.copy(), exp.DType.DOUBLE))
+    double = exp.cast(value.copy(), exp.DType.DOUBLE)
+    return exp.Avg(this=exp.Distinct(expressions=[double]) if distinct else double)

@@ -17,7 +17,9 @@ from tallystick.errors import CompileError
 from tallystick.sql.buckets import days_between
 from tallystick.sql.dates import dates_of
 from tallystick.sql.exact_numbers import mean, quotient
+from tallystick.sql.rounding import rounded
 from tallystick.sql.template import fill, is_filled, mark_filled
+from tallystick.sql.texts import contains, ends_with
 
 Templates = Mapping[str, str | None]
 
@@ -416,15 +418,12 @@ def _duckdb_named_function(node: exp.Expr, where: exp.Expr | None, dialect: str)
     return _named_function(node, where, dialect)
 
 
-def _ends_with(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
-    if dialect not in ("postgres", "trino"):
+def _count_if(node: exp.Expr, where: exp.Expr | None, _dialect: str) -> exp.Expr | None:
+    """Count a CASE: over no rows, or NULLs alone, COUNT_IF is NULL on some engines, DuckDB among them."""
+    if isinstance(node.this, exp.Distinct):
         return None
-    length = exp.Length(this=node.expression.copy())
-    if dialect == "trino":
-        end: exp.Expr = exp.Substring(this=node.this.copy(), start=exp.Neg(this=length))
-    else:
-        end = exp.Right(this=node.this.copy(), expression=length)
-    return exp.EQ(this=end, expression=node.expression.copy())
+    condition = node.this if where is None else exp.and_(_operand(where), _operand(node.this))
+    return exp.Count(this=_when(condition, exp.Literal.number(1)), big_int=True)
 
 
 def _escape(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
@@ -438,7 +437,7 @@ def _escape(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr |
 
 
 _HANDLERS: dict[type[exp.Expr], Handler] = {
-    exp.EndsWith: _ends_with,
+    exp.EndsWith: ends_with,
     exp.Escape: _escape,
     exp.PercentileCont: _quantile(_QUANTILE, "an exact quantile", "use approx_quantile", "expression"),
     exp.PercentileDisc: _quantile(_QUANTILE_DISC, "an exact discrete quantile", "use approx_quantile", "expression"),
@@ -457,6 +456,9 @@ _HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.SafeDivide: _divide,
     exp.Div: quotient,
     exp.Avg: mean,
+    exp.Round: rounded,
+    exp.Contains: contains,
+    exp.CountIf: _count_if,
     exp.DateDiff: _date_diff,
     exp.TimestampTrunc: _week_trunc,
     exp.DateTrunc: _week_trunc,
@@ -466,14 +468,18 @@ _HANDLERS: dict[type[exp.Expr], Handler] = {
     exp.UnixToTime: _refused("EPOCH_MS may mean either direction and cannot be written", "use EPOCH(ts) * 1000"),
     exp.Anonymous: _duckdb_named_function,
 }
-_OURS: dict[type[exp.Expr], Handler] = {exp.SafeDivide: _divide, exp.Anonymous: _named_function}
+_OURS: dict[type[exp.Expr], Handler] = {
+    exp.SafeDivide: _divide,
+    exp.CountIf: _count_if,
+    exp.Anonymous: _named_function,
+}
 _TIMES = frozenset(
     {exp.DateDiff, exp.TimestampTrunc, exp.DateTrunc, exp.TimeToUnix, exp.DateBin, exp.UnixToTime, exp.First, exp.Last}
 )
 _SCALARS = frozenset(
     {
         exp.Avg, exp.Div, exp.SafeDivide, exp.DateDiff, exp.TimestampTrunc, exp.DateTrunc, exp.TryCast, exp.TimeToUnix, exp.DateBin,
-        exp.UnixToTime, exp.Anonymous, exp.EndsWith, exp.Escape,
+        exp.UnixToTime, exp.Anonymous, exp.EndsWith, exp.Escape, exp.Round, exp.Contains,
     }
 )  # fmt: skip
 _AGGREGATES = frozenset(_HANDLERS) - _SCALARS
