@@ -87,7 +87,7 @@ TABLES = (
     Table(
         "`[project]` in `tally.toml`",
         "What holds for the whole project. `[defaults]` beside it takes the keys `grains`, `rolling`, `all_time` and "
-        "`entities` for metrics that name none, and `[warehouse]` the keys `engine`, `path`, `schema` and `storage`.",
+        "`entities` for metrics that name none, and `[warehouse]` the keys `engine`, `path`, `schema`, `storage`, `allow` and `max_cost`.",
         {
             "name": "The project's name; its folder's unless written.",
             "description": "What it is about.",

@@ -129,6 +129,12 @@ class ResultTooLargeError(EngineError):
     status = 413
 
 
+class QueryTooCostlyError(EngineError):
+    """A query would cost more than its warehouse allows; it was not run."""
+
+    status = 413
+
+
 class AccessRefusedError(EngineError):
     """A warehouse is limited to named schemas and tables, and a query reads another one."""
 

@@ -20,7 +20,7 @@ class Warehouse:
     """Where rows live and models are written: an engine, its connection settings and Tallystick's own schema.
 
     `storage` is how models are kept: `change_points` read through views, or `dense` rows in tables. Where `allow` names
-    schemas or tables, nothing else is read.
+    schemas or tables, nothing else is read. A query of which the planner expects more than `max_cost` is not run.
     """
 
     name: str = "default"
@@ -29,6 +29,7 @@ class Warehouse:
     schema: str = "tally"
     storage: str = "change_points"
     allow: tuple[str, ...] = ()
+    max_cost: float | None = None
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     origin: Origin = field(default_factory=Origin, compare=False)
 

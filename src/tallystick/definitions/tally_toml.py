@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from types import MappingProxyType
@@ -20,7 +21,7 @@ from tallystick.errors import DefinitionError
 TABLES = ("project", "warehouse", "warehouses", "defaults", "collect")
 _WEEK_STARTS = {"monday": 1, "sunday": 7, 1: 1, 7: 7}
 STORAGES = ("change_points", "dense")
-_SETTINGS_OF_WAREHOUSE = ("engine", "path", "schema", "storage", "allow", "options")
+_SETTINGS_OF_WAREHOUSE = ("engine", "path", "schema", "storage", "allow", "max_cost", "options")
 _SECRETS = ("password", "token", "private_key")
 _LONGEST_LOOKBACK = 3660
 
@@ -82,9 +83,20 @@ def _warehouse(fields: Fields, name: str) -> Warehouse:
         schema=_schema(fields),
         storage=_storage(fields),
         allow=fields.texts("allow") or (),
+        max_cost=_max_cost(fields),
         options=options,
         origin=fields.origin,
     )
+
+
+def _max_cost(fields: Fields) -> float | None:
+    if not (written := fields.find("max_cost")):
+        return None
+    value = written[1]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        fields.wrong_type("a number above 0", value, "max_cost")
+        return None
+    return float(value)
 
 
 def _schema(fields: Fields) -> str:

@@ -10,6 +10,7 @@ from tallystick.definitions.diagnostics import misspelled, nearest
 from tallystick.definitions.origin import place_of
 from tallystick.definitions.project import Project, Warehouse
 from tallystick.engines.adapter import Engine
+from tallystick.engines.costs import UNITS
 from tallystick.engines.options import ENV, SettingFault
 from tallystick.engines.unavailable import unavailable
 from tallystick.errors import EngineError, Location, WarehouseOptionError
@@ -33,12 +34,13 @@ def connect(project: Project, *, read_only: bool = False, name: str | None = Non
     """
     warehouse = project.warehouses[name] if name is not None else project.warehouse
     engine = _open(project, warehouse, read_only=read_only)
-    if not warehouse.allow:
+    if not warehouse.allow and warehouse.max_cost is None:
         return engine
     from tallystick.engines.governed import GovernedEngine
 
     files = [source.name for source in project.sources.values() if source.file]
-    return GovernedEngine(engine, (*warehouse.allow, *files), warehouse.name)
+    allow = (*warehouse.allow, *files) if warehouse.allow else ()
+    return GovernedEngine(engine, allow, warehouse.name, max_cost=warehouse.max_cost)
 
 
 def _open(project: Project, warehouse: Warehouse, *, read_only: bool) -> Engine:
@@ -71,6 +73,10 @@ def check_options(warehouse: Warehouse) -> tuple[SettingFault, ...]:
         )
         for name in missing
     ]
+    if warehouse.max_cost is not None and warehouse.engine not in UNITS:
+        hint = "write maximum_bytes_billed instead" if warehouse.engine == "bigquery" else "leave max_cost out"
+        message = f"{warehouse.engine} does not tell what a query costs before it has run"
+        found.append(SettingFault(setting="max_cost", message=message, hint=hint, code="bad-value"))
     return tuple(fault for fault in found if fault is not None)
 
 

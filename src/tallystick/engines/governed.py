@@ -1,4 +1,4 @@
-"""A warehouse limited to named schemas and tables: what else a query reads is refused before it is run."""
+"""A warehouse with rules: what else a query reads, and one that costs too much, is refused before it is run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlglot.errors import SqlglotError
 from tallystick.compiler.one_pass.names import WORK
 from tallystick.engines.adapter import Engine
 from tallystick.engines.capabilities import Capabilities
+from tallystick.engines.costs import check_cost
 from tallystick.engines.limits import UNLIMITED, Limits
 from tallystick.errors import AccessRefusedError
 
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
 
 
 class GovernedEngine:
-    """An engine that reads only what `allow` names (`schema`, `schema.table` or a bare table) and its own schema."""
+    """An engine that reads only what `allow` names (`schema`, `schema.table` or a bare table) and its own schema.
 
-    def __init__(self, engine: Engine, allow: Sequence[str], name: str) -> None:
+    Without `allow` it reads everything. `max_cost` bounds what the planner may expect of one query that is read.
+    """
+
+    def __init__(self, engine: Engine, allow: Sequence[str], name: str, *, max_cost: float | None = None) -> None:
         self._engine = engine
+        self._is_limited = bool(allow)
+        self._max_cost = max_cost
         self._allow = frozenset(_path(entry) for entry in (*allow, engine.schema))
         self._name = name
         self.dialect = engine.dialect
@@ -41,8 +47,10 @@ class GovernedEngine:
         return self._engine.columns(relation_sql)
 
     def run(self, sql: str, limits: Limits = UNLIMITED) -> pa.Table:
-        """Run one read-only query and return its rows; raise AccessRefusedError."""
+        """Run one read-only query and return its rows; raise AccessRefusedError or QueryTooCostlyError."""
         self._check(sql)
+        if self._max_cost is not None:
+            check_cost(self._engine, sql, self._max_cost, self._name)
         return self._engine.run(sql, limits)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
@@ -97,6 +105,8 @@ class GovernedEngine:
         self._engine.close()
 
     def _check(self, sql: str) -> None:
+        if not self._is_limited:
+            return
         try:
             trees = sqlglot.parse(sql, read=self.dialect)
         except SqlglotError as error:
