@@ -59,7 +59,11 @@ def check_options(warehouse: Warehouse) -> tuple[SettingFault, ...]:
     """Return all that is wrong with the settings of a warehouse; nothing is opened, no reference is resolved."""
     if warehouse.engine != "duckdb" and warehouse.engine not in SERVERS:
         hint = nearest(warehouse.engine, ("duckdb", *SERVERS))
-        return (SettingFault(setting="engine", message=f"there is no engine '{warehouse.engine}'", hint=hint),)
+        return (
+            SettingFault(
+                setting="engine", code="unknown-setting", message=f"there is no engine '{warehouse.engine}'", hint=hint
+            ),
+        )
     module = import_module(SERVERS[warehouse.engine].partition(":")[0]) if warehouse.engine in SERVERS else None
     known: tuple[str, ...] = getattr(module, "OPTIONS", ())
     found = [_fault(warehouse.engine, module, name, text, known) for name, text in warehouse.options.items()]
@@ -86,7 +90,9 @@ def _fault(engine: str, module: ModuleType | None, name: str, text: str, known: 
         hint = nearest(name, (*known, "path", "schema"))
         if "timeout" in name.replace("_", "") and not misspelled(name, known):
             hint = "how long a query may take is 'timeout' in [collect]"
-        return SettingFault(setting=name, message=f"'{name}' is not an option of {engine}", hint=hint)
+        return SettingFault(
+            setting=name, code="unknown-setting", message=f"'{name}' is not an option of {engine}", hint=hint
+        )
     if text.startswith(ENV):
         return None
     if name in getattr(module, "NUMBERS", ()) and not text.strip().isdigit():

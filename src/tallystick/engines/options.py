@@ -19,9 +19,9 @@ class SettingFault:
     """What is wrong with one setting of a warehouse; `code` is that of the finding."""
 
     setting: str
+    code: str
     message: str
     hint: str | None = None
-    code: str = "unknown-setting"
 
 
 @dataclass(frozen=True, slots=True)
