@@ -93,6 +93,16 @@ def test_first_pass_collects_every_active_series(run, stored, rows, reached) -> 
     assert reached() == NOW.replace(minute=0)
 
 
+def test_runs_that_shared_a_query_have_its_bytes(run, history) -> None:
+    run()
+    found = history()
+    assert len(found) > len({each.sql_hash for each in found})
+    shared = {(each.key.start, each.sql_hash): set() for each in found}
+    for each in found:
+        shared[each.key.start, each.sql_hash].add(each.bytes)
+    assert all(len(sizes) == 1 and None not in sizes for sizes in shared.values())
+
+
 def test_nothing_is_due_until_a_bucket_ends_or_settles(run, stored) -> None:
     run(due_only=True)
     assert not run(due_only=True).windows
@@ -142,6 +152,7 @@ def test_a_failure_is_told_rests_and_leaves_others_alone(run, project, history, 
     assert all("gone" in str(window.error) for window in report.failed)
     assert len(stored()) == 30
     assert {found.key.metric for found in history(status=RunStatus.ERROR)} == {"orders", "order_value"}
+    assert {found.bytes is None for found in history(status=RunStatus.ERROR)} == {True}
     assert not run(of=of, due_only=True).windows
     assert {w.wanted.metric for w in run(NOW + timedelta(hours=1), due_only=True).windows} >= {"orders", "revenue"}
 

@@ -19,7 +19,10 @@ def test_collect_runs_and_show(folder: Path, capsys: pytest.CaptureFixture[str])
     windows = json.loads(capsys.readouterr().out)
     assert {window["metric"] for window in windows} == {"revenue"} and windows[-1]["state"] == "final"
     assert run(["runs", "revenue", "-p", str(folder)]) == 0
-    assert "revenue/hour/all" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "revenue/hour/all" in shown and " KiB" in shown
+    assert run(["runs", "revenue", "-p", str(folder), "-f", "json"]) == 0
+    assert all(each["bytes"] > 0 for each in json.loads(capsys.readouterr().out))
     assert run(["runs", "--failed", "-p", str(folder)]) == 0
     assert not capsys.readouterr().out
     assert run(["show", "revenue", "-p", str(folder)]) == 0

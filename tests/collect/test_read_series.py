@@ -47,14 +47,16 @@ class Watched:
     """An engine that notes what it is asked and can be made to fail."""
 
     def __init__(self, engine: DuckDBEngine, error: Exception | None = None) -> None:
-        self.engine, self.error, self.asked = engine, error, []
+        self.engine, self.error, self.asked, self.brought = engine, error, [], {}
         self.dialect, self.schema = engine.dialect, engine.schema
 
     def run(self, sql, limits=UNLIMITED):
         self.asked.append(sql)
         if self.error is not None:
             raise self.error
-        return self.engine.run(sql, limits)
+        table = self.engine.run(sql, limits)
+        self.brought[sql] = table.nbytes
+        return table
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,34 @@ def test_many_distinct_counts_take_two_queries(engine):
     assert "w1" in watched.asked[1], "seventy filters need a second word"
     for read in reads:
         assert difference(read.points, read_one(engine, project, read.wanted, SPAN).points) is None
+
+
+@pytest.mark.parametrize(
+    ("metrics", "options"),
+    [
+        (MANY, {}),
+        (MANY[:2], {}),
+        ([metric(f"d{i}", "count(distinct user_id)", f"x > {i}") for i in range(20)], {}),
+        (MANY[:10], {"by": "kind"}),
+        ([MANY[0], metric("d", "count(distinct user_id)"), MANY[1], MANY[2]], {"by": "kind"}),
+        ([*MANY[:4], Metric(name="f", definition=Formula(expr="m0 / m1"))], {}),
+    ],
+)
+def test_bytes_are_those_of_all_statements_a_series_was_read_by(engine, metrics, options):
+    project, watched = shop(*metrics), Watched(engine)
+    for read in read_series(watched, project, hourly(project, **options), SPAN):
+        assert read.error is None and read.sql
+        assert read.bytes == sum(watched.brought[sql] for sql in read.sql) > 0
+    for each in hourly(project, **options):
+        read = read_one(watched, project, each, SPAN)
+        assert read.bytes == watched.brought[read.sql[0]]
+
+
+def test_bytes_are_unknown_where_nothing_was_answered(engine):
+    project = shop(metric("bad", "sum(no_such_column)"), MANY[0])
+    bad, good = read_series(Watched(engine), project, hourly(project), SPAN)
+    assert bad.error is not None and bad.bytes is None
+    assert good.bytes is not None
 
 
 def test_totals_follow_from_a_breakdown(engine):

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pytest
 
 from live_engines import Live
-from tallystick.definitions.load import load
 from tallystick.definitions.project import Warehouse
-from tallystick.engines.connect import connect_server
+from tallystick.engines.connect import connect, connect_server
 from tallystick.engines.options import read_options, scrub
 from tallystick.errors import (
     ConnectionFailedError,
@@ -22,7 +21,7 @@ from tallystick.errors import (
     TallystickError,
     WarehouseOptionError,
 )
-from tallystick.service.check import check
+from tallystick.service.workspace import load
 
 SECRET = "hunter2-of-the-warehouse"  # noqa: S105 - what must never be shown
 
@@ -110,25 +109,78 @@ def test_unknown_options_name_the_nearest() -> None:
     assert "must be a whole number" in str(refused("clickhouse", host="127.0.0.1", port="many"))
 
 
+_TIME = "how long a query may take is 'timeout' in [collect]"
+NAMED = "warehouse 'default':"
+_NUMBER = "(write port = 10 or another number)"
+
+
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "findings"),
     [
         (
             'engine = "postgres"\npasword = "env:SHOP"',
-            "'pasword' is not an option of postgres (did you mean 'password'?)",
+            ["3:1: error [unknown-setting] X: 'pasword' is not an option of postgres (did you mean 'password'?)"],
         ),
-        ('engine = "postgress"', "there is no engine 'postgress' (did you mean 'postgres'?)"),
-        ('host = "db"', "'host' is not an option of duckdb (known: path, schema)"),
+        (
+            'engine = "postgress"\nhost = "db"',
+            [
+                "2:1: error [bad-value] 'postgress' is not an engine whose SQL can be written (did you mean 'postgres'?)",
+                "2:1: error [unknown-setting] X: there is no engine 'postgress' (did you mean 'postgres'?)",
+            ],
+        ),
+        ('host = "db"', ["2:1: error [unknown-setting] X: 'host' is not an option of duckdb (known: path, schema)"]),
+        (
+            'engine = "postgres"\nhots = "x"\ntime_out = 5\nport = "x"\nconnect_timout = 3\n[warehouse.options]\nusr = "me"',
+            [
+                "3:1: error [unknown-setting] X: 'hots' is not an option of postgres (did you mean 'host'?)",
+                f"4:1: error [unknown-setting] X: 'time_out' is not an option of postgres ({_TIME})",
+                f"5:1: error [bad-value] X: 'port' must be a whole number, not 'x' {_NUMBER}",
+                "6:1: error [unknown-setting] X: 'connect_timout' is not an option of postgres "
+                "(did you mean 'connect_timeout'?)",
+                "8:1: error [unknown-setting] X: 'usr' is not an option of postgres (did you mean 'user'?)",
+            ],
+        ),
+        (
+            'engine = "clickhouse"\nsecure = "yes"\nport = "env:PORT"',
+            ["3:1: error [bad-value] X: 'secure' must be true or false, not 'yes' (write secure = true)"],
+        ),
+        (
+            'engine = "snowflake"\nuser = "me"',
+            [
+                "1:2: error [missing-key] X: snowflake needs 'account' "
+                '(write account = "…", or "env:NAME" to take it from the environment)'
+            ],
+        ),
+        (
+            'engine = "trino"\nport = true\ncatalog = [1]\n[collect]\ntimeout = "abc"',
+            [
+                f"3:1: error [bad-value] X: 'port' must be a whole number, not 'true' {_NUMBER}",
+                "4:1: error [wrong-type] 'catalog' must be text, a number, true or false, not a list",
+                "6:1: error [bad-value] 'abc' is not a length of time (write a number and a unit, such as \"2 days\")",
+            ],
+        ),
     ],
 )
-def test_check_finds_unknown_settings_without_a_connection(tmp_path: Path, settings: str, message: str) -> None:
+def test_check_finds_all_wrong_settings_where_they_are_written(
+    tmp_path: Path, settings: str, findings: list[str]
+) -> None:
     (tmp_path / "tally.toml").write_text(f"[warehouse]\n{settings}\n")
     (tmp_path / "definitions").mkdir()
-    (tmp_path / "definitions" / "shop.toml").write_text("[entities.store]\n")
-    found = [finding for finding in check(load(tmp_path), None) if finding.code == "unknown-setting"]
-    assert [str(finding) for finding in found] == [
-        f"tally.toml: error [unknown-setting] warehouse 'default': {message}"
-    ]
+    (tmp_path / "definitions" / "shop.toml").write_text('[sources.orders]\ntable = "orders"\ntime = "at"\n')
+    with load(tmp_path) as workspace:
+        found = [finding for finding in workspace.check() if finding.file == "tally.toml"]
+    expected = ["tally.toml:" + each.replace("X:", NAMED) for each in findings]
+    assert [str(finding) for finding in found] == expected
+
+
+def test_opening_a_warehouse_tells_all_that_is_wrong_with_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "tally.toml").write_text('[warehouse]\nengine = "postgres"\nhots = "x"\nport = "x"\n[entities.store]\n')
+    with load(tmp_path) as workspace, pytest.raises(WarehouseOptionError) as caught:
+        connect(workspace.project)
+    assert str(caught.value) == (
+        "tally.toml:3:1: warehouse 'default': 'hots' is not an option of postgres (did you mean 'host'?); "
+        f"'port' must be a whole number, not 'x' {_NUMBER}"
+    )
 
 
 def test_a_missing_driver_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,22 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_date(url: str) -> None:
     store.close()
 
 
+def test_runs_of_an_earlier_version_have_no_bytes(url: str) -> None:
+    earlier = Store(database._parsed(url))
+    with earlier.transaction() as connection:
+        migrate._upgrade(connection, "0003")
+        connection.exec_driver_sql(
+            "INSERT INTO runs (project, subject, metric, window_start, window_end, attempt, status, worker, "
+            "lease_until, started_at, rows) VALUES ('shop', 's', 'm', '2026-01-01', '2026-01-02', 1, 'success', 'w', "
+            "'2026-01-02', '2026-01-02', 7)"
+        )
+    earlier.close()
+    store = open_store(url)
+    with store.reading() as connection:
+        assert list(connection.exec_driver_sql("SELECT rows, bytes FROM runs")) == [(7, None)]
+    store.close()
+
+
 def test_a_store_of_a_later_version_is_refused(url: str) -> None:
     store = open_store(url)
     with store.transaction() as connection:

@@ -35,7 +35,7 @@ def claimed(store: Store, worker: str = "a", now: datetime = NOW, **options: boo
 def finish(store: Store, run: Run, status: str, now: datetime = NOW, error: str | None = None) -> Run:
     with store.transaction() as connection:
         return runs.finish(
-            connection, run, RunStatus(status), now=now, rows=3, seconds=0.5, sql_hash="ab", error=error,
+            connection, run, RunStatus(status), now=now, rows=3, bytes=2**40, seconds=0.5, sql_hash="ab", error=error,
             window=(KEY.start, KEY.end),
         )  # fmt: skip
 
@@ -44,11 +44,12 @@ def test_one_worker_has_a_run(store: Store) -> None:
     run = claimed(store)
     assert claim(store, "b", NOW + LEASE / 2) is None
     done = finish(store, run, "success")
+    assert done.bytes == 2**40
     assert claim(store, "b") is None
     assert claimed(store, "b", again=True).attempt == 2
     with store.reading() as connection:
         newest, first = runs.list_runs(connection, "shop", metric="revenue")
-        assert (first, newest.status) == (done, RunStatus.RUNNING)
+        assert (first, newest.status, newest.bytes) == (done, RunStatus.RUNNING, None)
         assert runs.list_runs(connection, "shop", metric="orders") == ()
         assert runs.list_runs(connection, "shop", status=RunStatus.ERROR) == ()
 

@@ -145,7 +145,7 @@ def test_runs_succeed_together_or_not_at_all(store: Store) -> None:
     with store.transaction() as connection:
         ours = list(runs.claim_all(connection, asked, "me", NOW, LEASE).values())
     late = NOW + LEASE
-    brought = [(run, Success(rows=3, seconds=0.5, sql_hash="ab")) for run in ours]
+    brought = [(run, Success(rows=3, bytes=2**33, seconds=0.5, sql_hash="ab")) for run in ours]
     with store.transaction() as connection:
         taken = runs.claim(connection, asked[1], "other", late, LEASE)
     with pytest.raises(ConflictError, match="no longer held by 'me'"), store.transaction() as connection:
@@ -159,3 +159,4 @@ def test_runs_succeed_together_or_not_at_all(store: Store) -> None:
         found = {run.id: run for run in runs.list_runs(connection, "shop", status=RunStatus.SUCCESS)}
     assert set(found) == {ours[0].id, ours[2].id}
     assert found[ours[0].id].window == (START, END) and found[ours[0].id].rows == 3
+    assert [run.bytes for run in found.values()] == [2**33, 2**33]

@@ -18,12 +18,13 @@ from tallystick.build.one_pass import build_family
 from tallystick.build.report import Action, BuildReport, BuiltModel, Progress
 from tallystick.build.state import BuiltState
 from tallystick.compiler.definition_hash import definition_hash
+from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.family import Family, families
 from tallystick.compiler.order import in_order
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
-from tallystick.errors import EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
+from tallystick.errors import CompileError, EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
 from tallystick.sql.calendar import floor
 from tallystick.sql.grain import Grain
 
@@ -57,7 +58,8 @@ def build(
     run = _Run(
         engine, project, state.read(engine), end, now, frozenset(model.name for model in ordered), progress, since
     )
-    groups, rest = families(project, ordered) if engine.capabilities.one_pass else ((), ordered)
+    here = tuple(model for model in ordered if not _lies_elsewhere(run, model))
+    groups, rest = families(project, here) if engine.capabilities.one_pass else ((), here)
     for family in groups:
         _build_family(run, family)
     for model in rest:
@@ -103,6 +105,21 @@ class _Run:
         if old is None:
             return Action.CREATED
         return Action.REFRESHED if old.definition_hash == built.definition_hash else Action.REBUILT
+
+
+def _lies_elsewhere(run: _Run, model: Model) -> bool:
+    """Report a model whose rows are in another warehouse than the one that is built into."""
+    project = run.project
+    named = [project.sources[name] for name in source_names(project, project.metrics[model.metric])]
+    away = [source for source in named if source.warehouse not in (None, project.warehouse.name)]
+    for source in away[:1]:
+        message = (
+            f"source '{source.name}' is in warehouse '{source.warehouse}', and models are built in "
+            f"'{project.warehouse.name}'"
+        )
+        hint = f"collect it instead: tally collect {model.metric}"
+        run.finish(_failure(model, CompileError(message, hint=hint)))
+    return bool(away)
 
 
 def _build_family(run: _Run, family: Family) -> None:

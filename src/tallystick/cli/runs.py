@@ -14,7 +14,10 @@ from tallystick.errors import UsageError
 
 app = new_app()
 
-COLUMNS = ("run", "series", "start", "end", "attempt", "status", "rows", "seconds", "sql", "started", "note", "error")
+COLUMNS = (
+    "run", "series", "start", "end", "attempt", "status", "rows", "bytes", "seconds", "sql", "started", "note", "error"
+)  # fmt: skip
+_STEP = 1024
 
 
 @app.command()
@@ -31,7 +34,7 @@ def runs(
     project: ProjectOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """List what the collector did, newest first: windows, rows, seconds, the hash of the SQL, and errors."""
+    """List what the collector did, newest first: windows, rows, bytes, seconds, the hash of the SQL, and errors."""
     if totals and (failed or metric is not None):
         raise UsageError("--totals are of all metrics", hint="leave METRIC and --failed out")
     if start is not None and not totals:
@@ -50,6 +53,7 @@ def runs(
             "attempt": run.attempt,
             "status": run.status.value,
             "rows": run.rows,
+            "bytes": run.bytes,
             "seconds": None if run.seconds is None else round(run.seconds, 3),
             "sql": run.sql_hash,
             "started": run.started_at,
@@ -63,9 +67,21 @@ def runs(
         rows = [
             {**row, **{name: f"{row[name]:%Y-%m-%d %H:%M}".removesuffix(" 00:00") for name in times}} for row in rows
         ]
+        rows = [{**row, "bytes": size(run.bytes)} for row, run in zip(rows, found, strict=True)]
     columns = [name for name in COLUMNS if name != "note" or form is not Format.TABLE or any(row[name] for row in rows)]
     if rows or form is not Format.TABLE:
         write_rows(rows, columns, form)
+
+
+def size(count: int | None) -> str | None:
+    """Return bytes as people read them, in steps of 1024 to the tebibyte: `512 B`, `1.5 KiB`; None stays None."""
+    if count is None or count < _STEP:
+        return None if count is None else f"{count} B"
+    number, units = count / _STEP, ["KiB", "MiB", "GiB", "TiB"]
+    while round(number, 1) >= _STEP and len(units) > 1:
+        number /= _STEP
+        del units[0]
+    return f"{number:.1f} {units[0]}"
 
 
 def _write_totals(project: Path | None, start: str | None, limit: int, form: Format) -> None:

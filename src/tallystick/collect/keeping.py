@@ -82,7 +82,7 @@ class Keeper:
             watermarks.note_sweeps(connection, swept, self.now)
             notes = [folded_note(window.wanted, window.points) for window in windows]
             outcomes = [
-                (run, runs.Success(rows=written.rows, seconds=each.seconds, sql_hash=sql_hash(each.sql), note=note))
+                (run, _success(each, written.rows, note))
                 for (_, run, each), (_, written), note in zip(live, done, notes, strict=True)
             ]
             runs.succeed_all(connection, outcomes, now=self.clock(), window=(chunk.start, chunk.end))
@@ -132,6 +132,7 @@ class Keeper:
             RunStatus.SUCCESS,
             now=self.clock(),
             rows=written.rows,
+            bytes=read.bytes,
             seconds=read.seconds,
             sql_hash=sql_hash(read.sql),
             note=note,
@@ -153,6 +154,7 @@ class Keeper:
                     run,
                     RunStatus.ERROR,
                     now=self.clock(),
+                    bytes=read.bytes if read is not None else None,
                     seconds=seconds,
                     sql_hash=sql_hash(sql) if sql else None,
                     error=message,
@@ -179,6 +181,10 @@ class Keeper:
 def _is_swept(task: Task, chunk: Stretch) -> bool:
     """Tell whether a series was read as far back as it ever is, with this chunk."""
     return task.reason in _FAR_BACK and chunk.end == task.stretch.end
+
+
+def _success(read: SeriesRead, rows: int, note: str | None) -> runs.Success:
+    return runs.Success(rows=rows, bytes=read.bytes, seconds=read.seconds, sql_hash=sql_hash(read.sql), note=note)
 
 
 def _collected(

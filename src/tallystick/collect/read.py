@@ -46,7 +46,8 @@ _HOPELESS = (ConnectionFailedError, EngineBrokenError, StorageFullError)
 class SeriesRead:
     """What came back for one series: its columns, or the error that kept it from being read.
 
-    `sql` are the statements it was read by, some of them for others too; `seconds` is its share of their time.
+    `sql` are the statements it was read by, some of them for others too; `seconds` is its share of their time,
+    `bytes` what all of them answered together as Arrow, None where they did not.
     """
 
     wanted: Wanted
@@ -54,6 +55,7 @@ class SeriesRead:
     error: TallystickError | None = None
     sql: tuple[str, ...] = ()
     seconds: float = 0.0
+    bytes: int | None = None
 
     @property
     def rows(self) -> int:
@@ -89,12 +91,15 @@ def read_one(engine: Engine, project: Project, wanted: Wanted, span: Span, limit
     """Read one series by one query of its own: what every other way of reading it must agree with."""
     began = perf_counter()
     sql: tuple[str, ...] = ()
+    size: int | None = None
     try:
         sql = (single_text(wanted, project, span, engine.dialect),)
-        columns = columns_of(engine.run(sql[0], limits), project, wanted)
+        table = engine.run(sql[0], limits)
+        size = table.nbytes
+        columns = columns_of(table, project, wanted)
     except TallystickError as error:
-        return SeriesRead(wanted=wanted, error=error, sql=sql, seconds=perf_counter() - began)
-    return SeriesRead(wanted=wanted, columns=columns, sql=sql, seconds=perf_counter() - began)
+        return SeriesRead(wanted=wanted, error=error, sql=sql, seconds=perf_counter() - began, bytes=size)
+    return SeriesRead(wanted=wanted, columns=columns, sql=sql, seconds=perf_counter() - began, bytes=size)
 
 
 def explain(project: Project, wanted: Sequence[Wanted], span: Span, dialect: str) -> tuple[str, ...]:
@@ -167,7 +172,7 @@ class _Reading:
         seconds = (perf_counter() - began) / len(work.wanted)
         for each, series in answer.columns.items():
             self.found[each] = self._bounded(
-                SeriesRead(wanted=each, columns=series, sql=answer.queries, seconds=seconds)
+                SeriesRead(wanted=each, columns=series, sql=answer.queries, seconds=seconds, bytes=answer.bytes)
             )
         for each in answer.missing:
             self.found[each] = read_one(engine, self.project, each, self.span, self.limits)
@@ -204,7 +209,7 @@ class _Reading:
                 self.found[wanted] = read_one(self.engine, self.project, wanted, self.span, self.limits)
             return
         self.found[wanted] = self._bounded(
-            SeriesRead(wanted=wanted, columns=columns, sql=sql, seconds=perf_counter() - began)
+            SeriesRead(wanted=wanted, columns=columns, sql=sql, seconds=perf_counter() - began, bytes=_together(reads))
         )
 
     def _bounded(self, read: SeriesRead) -> SeriesRead:
@@ -214,7 +219,7 @@ class _Reading:
         error = ResultTooLargeError(
             f"the answer holds more than {self.limits.rows:,} rows", hint="ask for less at once"
         )
-        return SeriesRead(wanted=read.wanted, error=error, sql=read.sql, seconds=read.seconds)
+        return SeriesRead(wanted=read.wanted, error=error, sql=read.sql, seconds=read.seconds, bytes=read.bytes)
 
     def _fail(
         self, wanted: Sequence[Wanted], error: TallystickError, sql: tuple[str, ...] = (), seconds: float = 0.0
@@ -239,6 +244,11 @@ class _Reading:
 
     def _engine(self, warehouse: str | None) -> Engine:
         return self.engine if warehouse is None else self.others[warehouse]
+
+
+def _together(reads: Mapping[str, SeriesRead]) -> int:
+    """Return the bytes of the queries operands were read by, of one they share only once."""
+    return sum({read.sql: read.bytes or 0 for read in reads.values()}.values())
 
 
 def _spread_error(wanted: Wanted) -> CompileError:

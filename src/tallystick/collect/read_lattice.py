@@ -39,6 +39,7 @@ def run_lattice(engine: Engine, work: LatticePass, limits: Limits) -> Answer:
     """Run a lattice, then count distinct keys by the values that were found."""
     shared = Limits(seconds=limits.seconds, rows=MOST_ROWS, bytes=limits.bytes)
     table = engine.run(work.sql, shared)
+    size = table.nbytes
     rows = _rows(table, work)
     bucket = moments(table.column(0), work.frame.read.calendar)
     dimensions = {name: texts(table.column(1 + place)) for place, name in enumerate(work.dimensions)}
@@ -50,7 +51,9 @@ def run_lattice(engine: Engine, work: LatticePass, limits: Limits) -> Answer:
         names = {name: labels(table.column(1 + place), _raw).names for place, name in enumerate(work.dimensions)}
         for masks in value_masks(work, names) or ():
             queries.append(masks.sql)
-            _count(engine.run(masks.sql, shared), masks, work, groups, counts)
+            counted = engine.run(masks.sql, shared)
+            size += counted.nbytes
+            _count(counted, masks, work, groups, counts)
     del table
     found: dict[Wanted, SeriesColumns] = {}
     missing: list[Wanted] = []
@@ -62,7 +65,7 @@ def run_lattice(engine: Engine, work: LatticePass, limits: Limits) -> Answer:
         columns, without = series_of(tuple(recipes), mine, cells)
         found |= columns
         missing += without
-    return Answer(found, missing, tuple(queries))
+    return Answer(found, missing, tuple(queries), size)
 
 
 def _raw(value: Any) -> Any:

@@ -45,11 +45,12 @@ class Groups:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """The columns of series, the series that need their own query after all, and the statements that were run."""
+    """The columns of series, the series that need their own query after all, the statements that were run, and their bytes."""
 
     columns: dict[Wanted, SeriesColumns]
     missing: list[Wanted]
     queries: tuple[str, ...]
+    bytes: int
 
 
 def run_pass(
@@ -58,13 +59,13 @@ def run_pass(
     """Run a pass over one kind of groups."""
     if isinstance(work, SinglePass):
         table = engine.run(work.sql, limits)
-        return Answer({each: columns_of(table, project, each) for each in work.wanted}, [], work.queries)
+        columns = {each: columns_of(table, project, each) for each in work.wanted}
+        return Answer(columns, [], work.queries, table.nbytes)
     shared = Limits(seconds=limits.seconds, rows=MOST_ROWS, bytes=limits.bytes)
     if isinstance(work, ConditionalPass):
-        found, missing = _conditional(engine.run(work.sql, shared), work)
-    else:
-        found, missing = _atoms(engine, work, shared)
-    return Answer(found, missing, work.queries)
+        table = engine.run(work.sql, shared)
+        return Answer(*_conditional(table, work), work.queries, table.nbytes)
+    return _atoms(engine, work, shared)
 
 
 def _conditional(table: pa.Table, work: ConditionalPass) -> tuple[dict[Wanted, SeriesColumns], list[Wanted]]:
@@ -76,8 +77,9 @@ def _conditional(table: pa.Table, work: ConditionalPass) -> tuple[dict[Wanted, S
     return series_of(work.recipes, groups, cells)
 
 
-def _atoms(engine: Engine, work: AtomsPass, limits: Limits) -> tuple[dict[Wanted, SeriesColumns], list[Wanted]]:
+def _atoms(engine: Engine, work: AtomsPass, limits: Limits) -> Answer:
     table = engine.run(work.sql, limits)
+    size = table.nbytes
     groups = _groups(table, work.recipes[0])
     width = table.num_columns - len(work.columns) - 1
     rows = AtomRows(
@@ -94,8 +96,10 @@ def _atoms(engine: Engine, work: AtomsPass, limits: Limits) -> tuple[dict[Wanted
     wanted = {cell for each in work.recipes for cell in each.cells}
     cells = merge_atoms(rows, work.atoms, [(cell, work.frame.own(cell)) for cell in wanted])
     for mask in work.masks:
-        cells |= _masks(engine.run(mask.sql, limits), mask, work.recipes[0], groups)
-    return series_of(work.recipes, groups, cells)
+        counted = engine.run(mask.sql, limits)
+        size += counted.nbytes
+        cells |= _masks(counted, mask, work.recipes[0], groups)
+    return Answer(*series_of(work.recipes, groups, cells), work.queries, size)
 
 
 def _masks(table: pa.Table, mask: MaskQuery, like: Recipe, groups: Groups) -> dict[Cell, Numbers]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.engines.answers import bounded_table
 from tallystick.engines.capabilities import Capabilities
-from tallystick.engines.limits import UNLIMITED, Limits
+from tallystick.engines.limits import UNLIMITED, Limits, timed_out
 from tallystick.engines.options import read_options
 from tallystick.engines.relations import column_list, identifier, kind_of, qualified, text
 from tallystick.errors import (
@@ -17,13 +17,13 @@ from tallystick.errors import (
     EngineError,
     MissingDriverError,
     MissingTableError,
-    QueryTimeoutError,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("project", "location", "credentials", "maximum_bytes_billed")
+NUMBERS = ("maximum_bytes_billed",)
 
 
 class BigQueryEngine:
@@ -82,10 +82,7 @@ class BigQueryEngine:
             return job.result(timeout=limits.seconds, max_results=None if limits.rows is None else limits.rows + 1)
         except FutureTimeoutError:
             job.cancel()
-            raise QueryTimeoutError(
-                f"the query ran longer than {limits.seconds or 0:g} s and was ended",
-                hint="narrow it, or allow more time",
-            ) from None
+            raise timed_out(limits.seconds) from None
 
     def _config(self, *, dry_run: bool = False) -> Any:
         from google.cloud import bigquery
@@ -190,9 +187,7 @@ def _translate(error: Any, message: str, limits: Limits) -> EngineError:
     if error.code in (401, 403):
         return ConnectionFailedError(f"BigQuery refused: {first}", hint="check the project and its permissions")
     if error.code == 504 or reason == "timeout":
-        return QueryTimeoutError(
-            f"the query ran longer than {limits.seconds or 0:g} s and was ended", hint="narrow it, or allow more time"
-        )
+        return timed_out(limits.seconds)
     if reason == "bytesBilledLimitExceeded":
         return EngineError(first, hint="narrow the query, or raise maximum_bytes_billed")
     return EngineError(first)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tallystick.engines.capabilities import Capabilities
-from tallystick.engines.limits import UNLIMITED, Limits, check_size
+from tallystick.engines.limits import UNLIMITED, Limits, check_size, timed_out
 from tallystick.engines.options import read_options
 from tallystick.engines.relations import column_list, identifier, kind_of, kind_query, qualified, text
 from tallystick.errors import (
@@ -20,7 +20,6 @@ from tallystick.errors import (
     EngineError,
     MissingDriverError,
     MissingTableError,
-    QueryTimeoutError,
     ResultTooLargeError,
     StorageFullError,
 )
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("host", "port", "database", "user", "password", "secure", "interface", "path", "connect_timeout")
+NUMBERS = ("port", "connect_timeout")
+FLAGS = ("secure",)
 _NAMES = {"user": "username"}
 _SETTINGS = {
     "session_timezone": "UTC",
@@ -237,9 +238,7 @@ def _translate(message: str, limits: Limits) -> EngineError:
     if what == "table":
         return MissingTableError(first, hint=advice)
     if what == "time":
-        return QueryTimeoutError(
-            f"the query ran longer than {limits.seconds or 0:g} s and was ended", hint="narrow it, or allow more time"
-        )
+        return timed_out(limits.seconds)
     if what == "size":
         return ResultTooLargeError("the answer is larger than it may be", hint="ask for less at once")
     if what == "full":

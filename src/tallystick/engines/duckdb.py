@@ -14,13 +14,12 @@ import duckdb
 from sqlglot import exp
 
 from tallystick.engines.capabilities import Capabilities
-from tallystick.engines.limits import UNLIMITED, Limits, check_size
+from tallystick.engines.limits import UNLIMITED, Limits, check_size, timed_out
 from tallystick.engines.relations import column_list, kind_of, kind_query
 from tallystick.errors import (
     EngineBrokenError,
     EngineError,
     MissingTableError,
-    QueryTimeoutError,
     ResultTooLargeError,
     StorageFullError,
     WarehouseLockedError,
@@ -141,9 +140,7 @@ class DuckDBEngine:
         try:
             yield
         except duckdb.InterruptException as error:
-            raise QueryTimeoutError(
-                f"the query ran longer than {seconds:g} s and was ended", hint="narrow it, or allow more time"
-            ) from error
+            raise timed_out(seconds) from error
         finally:
             timer.cancel()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tallystick.errors import ResultTooLargeError
+from tallystick.errors import QueryTimeoutError, ResultTooLargeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,19 @@ class Limits:
 
 
 UNLIMITED = Limits()
+
+
+def timed_out(seconds: float | None) -> QueryTimeoutError:
+    """Return the error of a query that was ended for its time, the same on every engine; None is a limit of its own."""
+    if seconds is None:
+        return QueryTimeoutError(
+            "the warehouse ended the query, which ran longer than its own limit",
+            hint="narrow it, or raise the limit there",
+        )
+    return QueryTimeoutError(
+        f"the query ran longer than {seconds:g} s and was ended",
+        hint="narrow it, collect fewer buckets at once with 'chunk', or raise 'timeout' in [collect]",
+    )
 
 
 def check_size(rows: int, size: int, limits: Limits) -> None:

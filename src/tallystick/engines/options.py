@@ -14,6 +14,16 @@ SECRET_OPTIONS = frozenset({"password", "token", "private_key", "credentials", "
 HIDDEN = "***"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingFault:
+    """What is wrong with one setting of a warehouse; `code` is that of the finding."""
+
+    setting: str
+    message: str
+    hint: str | None = None
+    code: str = "unknown-setting"
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Settings of one connection with references resolved; `secrets` must not appear in any message."""

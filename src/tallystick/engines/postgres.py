@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from tallystick.engines.answers import fetched_table
 from tallystick.engines.capabilities import Capabilities
-from tallystick.engines.limits import UNLIMITED, Limits
+from tallystick.engines.limits import UNLIMITED, Limits, timed_out
 from tallystick.engines.options import read_options
 from tallystick.engines.relations import column_list, kind_of, kind_query
 from tallystick.errors import (
@@ -19,7 +19,6 @@ from tallystick.errors import (
     EngineError,
     MissingDriverError,
     MissingTableError,
-    QueryTimeoutError,
     StorageFullError,
 )
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("url", "host", "port", "database", "user", "password", "sslmode", "connect_timeout")
+NUMBERS = ("port", "connect_timeout")
 _NAMES = {"database": "dbname"}
 
 
@@ -221,9 +221,7 @@ def _translate(error: Any, text: str, limits: Limits) -> EngineError:
     hint = re.search(r"^HINT:\s*(.+)$", text, re.MULTILINE)
     advice = hint[1] if hint else None
     if state == "57014" and limits.seconds is not None:
-        return QueryTimeoutError(
-            f"the query ran longer than {limits.seconds:g} s and was ended", hint="narrow it, or allow more time"
-        )
+        return timed_out(limits.seconds)
     if state in ("42P01", "3F000"):
         return MissingTableError(first, hint=advice)
     if state.startswith("53"):

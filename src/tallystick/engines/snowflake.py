@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.engines.answers import bounded_table
 from tallystick.engines.capabilities import Capabilities
-from tallystick.engines.limits import UNLIMITED, Limits
+from tallystick.engines.limits import UNLIMITED, Limits, timed_out
 from tallystick.engines.options import read_options
 from tallystick.engines.relations import column_list, kind_of, text
 from tallystick.errors import (
@@ -16,13 +16,13 @@ from tallystick.errors import (
     EngineError,
     MissingDriverError,
     MissingTableError,
-    QueryTimeoutError,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("account", "user", "password", "token", "authenticator", "private_key", "warehouse", "database", "role")
+REQUIRED = ("account",)
 _SESSION = {"TIMEZONE": "UTC", "WEEK_START": 1, "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ", "QUERY_TAG": "tallystick"}
 _LOGIN = frozenset({250001, 250003, 251005, 390100, 390144, 390189, 390201, 390422})
 _ENDED = frozenset({604, 630, 57014})
@@ -162,9 +162,7 @@ def _translate(number: int | None, message: str, limits: Limits) -> EngineError:
     if number in _LOGIN:
         return ConnectionFailedError(f"Snowflake cannot be reached: {first}", hint="check account, user and password")
     if number in _ENDED:
-        return QueryTimeoutError(
-            f"the query ran longer than {limits.seconds or 0:g} s and was ended", hint="narrow it, or allow more time"
-        )
+        return timed_out(limits.seconds)
     if number in _MISSING:
         return MissingTableError(first)
     return EngineError(first)

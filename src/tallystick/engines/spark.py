@@ -14,7 +14,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from tallystick.engines.capabilities import Capabilities
-from tallystick.engines.limits import UNLIMITED, Limits, check_size
+from tallystick.engines.limits import UNLIMITED, Limits, check_size, timed_out
 from tallystick.engines.options import read_options
 from tallystick.engines.relations import column_list, identifier, qualified
 from tallystick.errors import (
@@ -22,7 +22,6 @@ from tallystick.errors import (
     EngineError,
     MissingDriverError,
     MissingTableError,
-    QueryTimeoutError,
     ResultTooLargeError,
 )
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("master", "remote", "path", "memory", "partitions")
+NUMBERS = ("partitions",)
 RETRY = 0.2
 """Seconds between attempts to end a query whose time has passed."""
 
@@ -119,9 +119,7 @@ class SparkEngine:
         except Exception:
             if not passed.is_set():
                 raise
-            raise QueryTimeoutError(
-                f"the query ran longer than {seconds:g} s and was ended", hint="narrow it, or allow more time"
-            ) from None
+            raise timed_out(seconds) from None
         finally:
             done.set()
             watch.join()

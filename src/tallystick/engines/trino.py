@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.engines.answers import fetched_table
 from tallystick.engines.capabilities import Capabilities
-from tallystick.engines.limits import UNLIMITED, Limits
+from tallystick.engines.limits import UNLIMITED, Limits, timed_out
 from tallystick.engines.options import read_options
 from tallystick.engines.relations import column_list, identifier, kind_of, kind_query, qualified, text
 from tallystick.errors import (
@@ -16,13 +16,13 @@ from tallystick.errors import (
     EngineError,
     MissingDriverError,
     MissingTableError,
-    QueryTimeoutError,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 OPTIONS = ("host", "port", "user", "password", "catalog", "scheme", "roles")
+NUMBERS = ("port",)
 
 
 class TrinoEngine:
@@ -191,9 +191,7 @@ def _translate(error: Exception, message: str, limits: Limits) -> EngineError:
     if name in ("TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "CATALOG_NOT_FOUND"):
         return MissingTableError(first)
     if name == "EXCEEDED_TIME_LIMIT":
-        return QueryTimeoutError(
-            f"the query ran longer than {limits.seconds or 0:g} s and was ended", hint="narrow it, or allow more time"
-        )
+        return timed_out(limits.seconds)
     if not name:
         return ConnectionFailedError(
             f"Trino cannot be reached: {first[:200]}", hint="check host, port, user and password"

@@ -11,15 +11,15 @@ from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, f
 from tallystick.definitions.project import Project
 from tallystick.definitions.resolve import check_columns
 from tallystick.engines.adapter import Engine
-from tallystick.engines.connect import check_options
-from tallystick.errors import EngineError, Location, MissingTableError, WarehouseOptionError
+from tallystick.engines.connect import check_options, setting_place
+from tallystick.errors import EngineError, MissingTableError
 from tallystick.service.data_checks import check_rows
 
 
 def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagnostic, ...]:
     """Return all diagnostics; with a connection, tables must exist, columns be there and ids make sense."""
     found = [*project.diagnostics, *check_definitions(definition_context(project)), *_settings(project)]
-    if connect is not None and project.sources:
+    if connect is not None and project.sources and not check_options(project.warehouse):
         try:
             engine = connect()
         except EngineError as error:
@@ -32,13 +32,11 @@ def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagn
 
 
 def _settings(project: Project) -> Iterator[Diagnostic]:
-    """Yield a finding for each warehouse with a setting its engine does not know."""
+    """Yield a finding for each setting of a warehouse that is unknown, wrong or missing, where it is written."""
     for warehouse in project.warehouses.values():
-        try:
-            check_options(warehouse)
-        except WarehouseOptionError as error:
-            message = f"warehouse '{warehouse.name}': {error.message}"
-            yield diagnose("unknown-setting", message, Location("tally.toml"), hint=error.hint)
+        for fault in check_options(warehouse):
+            message = f"warehouse '{warehouse.name}': {fault.message}"
+            yield diagnose(fault.code, message, setting_place(warehouse, fault), hint=fault.hint)
 
 
 def _rows(project: Project, engine: Engine, columns: Mapping[str, Mapping[str, str]]) -> list[Diagnostic]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from tallystick.errors import StoreError
 from tallystick.store.database import Store
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; asking Alembic for it would cost every start a tenth of a second."""
 FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 7_411_573_002  # any number, the same for every process

@@ -50,7 +50,9 @@ _LAST_OF = (
 _OURS = and_(
     runs.c.id == bindparam("its_id"), runs.c.worker == bindparam("its_worker"), runs.c.status == RunStatus.RUNNING
 )
-_OUTCOME = ("status", "finished_at", "rows", "seconds", "sql_hash", "error", "note", "covered_start", "covered_end")
+_OUTCOME = (
+    "status", "finished_at", "rows", "bytes", "seconds", "sql_hash", "error", "note", "covered_start", "covered_end"
+)  # fmt: skip
 _FINISH = update(runs).where(_OURS).values({name: bindparam(name, type_=runs.c[name].type) for name in _OUTCOME})
 _RENEW = update(runs).where(_OURS).values(lease_until=bindparam("until", type_=runs.c.lease_until.type))
 _HOLD = (
@@ -79,7 +81,8 @@ class RunKey:
 class Run:
     """One attempt; times are UTC, `window` is what was covered in the end, `error` holds no secret.
 
-    `note` is what there is to say about a run that did not fail.
+    `note` is what there is to say about a run that did not fail. `bytes` are those of all answers of the statements
+    behind `sql_hash`, None where unknown: runs that shared them have the same, so count each hash of a window once.
     """
 
     id: int
@@ -96,6 +99,7 @@ class Run:
     sql_hash: str | None = None
     error: str | None = None
     note: str | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,7 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
     *,
     now: datetime,
     rows: int | None = None,
+    bytes: int | None = None,  # noqa: A002 - its name on a run
     seconds: float | None = None,
     sql_hash: str | None = None,
     error: str | None = None,
@@ -236,6 +241,7 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
         "status": status.value,
         "finished_at": in_utc(now),
         "rows": rows,
+        "bytes": bytes,
         "seconds": seconds,
         "sql_hash": sql_hash,
         "error": text,
@@ -249,6 +255,7 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
         status=status,
         finished_at=in_utc(now),
         rows=rows,
+        bytes=bytes,
         seconds=seconds,
         sql_hash=sql_hash,
         error=text,
@@ -259,12 +266,13 @@ def finish(  # noqa: PLR0913 - everything there is to say about a run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Success:
-    """What a run brought: rows, the seconds it took, a hash of its statements, and what there is to say about it."""
+    """What a run brought: rows, seconds, a hash of its statements, the bytes of their answers, and a note."""
 
     rows: int
     seconds: float
     sql_hash: str | None
     note: str | None = None
+    bytes: int | None = None
 
 
 def succeed_all(
@@ -285,6 +293,7 @@ def succeed_all(
             "status": RunStatus.SUCCESS.value,
             "finished_at": in_utc(now),
             "rows": what.rows,
+            "bytes": what.bytes,
             "seconds": what.seconds,
             "sql_hash": what.sql_hash,
             "error": None,
@@ -396,6 +405,7 @@ def _run(row: Row[Any], status: RunStatus | None = None, finished_at: datetime |
         finished_at=finished_at or row.finished_at,
         window=None if row.covered_start is None else (row.covered_start, row.covered_end),
         rows=row.rows,
+        bytes=row.bytes,
         seconds=row.seconds,
         sql_hash=row.sql_hash,
         error=row.error,

@@ -128,6 +128,7 @@ runs = Table(
     Column("covered_start", Instant),
     Column("covered_end", Instant),
     Column("rows", BigInteger),
+    Column("bytes", BigInteger),
     Column("seconds", Double),
     Column("sql_hash", Text),
     Column("error", Text),
