@@ -379,7 +379,8 @@ def _week_trunc(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Ex
 def _try_cast(node: exp.Expr, _where: exp.Expr | None, dialect: str) -> exp.Expr | None:
     target: exp.DataType = node.args["to"]
     if dialect == "clickhouse":
-        name = target.sql("clickhouse").removeprefix("Nullable(")
+        # A plain Date wraps around before 1970.
+        name = "Date32" if target.is_type(exp.DType.DATE) else target.sql("clickhouse").removeprefix("Nullable(")
         name = name.removesuffix(")") if name != target.sql("clickhouse") else name
         return exp.Anonymous(this="accurateCastOrNull", expressions=[node.this.copy(), exp.Literal.string(name)])
     if dialect == "snowflake":
