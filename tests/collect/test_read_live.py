@@ -63,6 +63,48 @@ def test_passes_equal_one_query_each(live_engines, monkeypatch, name, way):
         assert found_difference is None, (read.wanted, found_difference, read.sql)
 
 
+PRICES = ["19.90", "19.90", "19.90", "2.00", "2.00", "-1.25", "0.50", None]
+RATIOS = [1e16, 1e16, 1e16, float("nan"), float("nan"), 1e-7, 0.1, None]
+SPELLED = {
+    ("price", None): {"19.9": 3, "2": 2, "-1.25": 1, "0.5": 1, None: 1},
+    ("price", 3): {"19.9": 3, "2": 2, None: 3},
+    ("price", 4): {"19.9": 3, "2": 2, "-1.25": 1, None: 2},
+    ("ratio", None): {"1e+16": 3, "nan": 2, "1e-07": 1, "0.1": 1, None: 1},
+    ("ratio", 3): {"1e+16": 3, "nan": 2, None: 3},
+    ("ratio", 4): {"1e+16": 3, "nan": 2, "0.1": 1, None: 2},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["duckdb", "postgres", "clickhouse"])
+def test_numbers_are_spelled_alike_whatever_reads_them(live_engines, monkeypatch, name, way):
+    live = live_engines(name)
+    empty = dict.fromkeys(SCHEMA.names)
+    live.load(
+        "shop.events",
+        pa.Table.from_pylist(
+            [
+                empty | {"time": BEGIN.replace(tzinfo=None), "price": price and Decimal(price), "ratio": ratio}
+                for price, ratio in zip(PRICES, RATIOS, strict=True)
+            ],
+            SCHEMA,
+        ),
+    )
+    engine = live.open(read_only=True)
+    shop = project(
+        {name: Metric(name=name, definition=Aggregate(source="events", expr="count(*)")) for name in ("m0", "m1")},
+        schema="shop",
+    )
+    wanted = {(by, limit): Wanted(metric="m0", grain=Grain.DAY, by=by, values_limit=limit) for by, limit in SPELLED}
+    more = [replace(each, metric="m1") for each in wanted.values()]
+    monkeypatch.setattr(planner, "costs_of", lambda _: replace(costs_of("duckdb"), **WAYS[way]))
+    reads = {read.wanted: read for read in read_series(engine, shop, [*wanted.values(), *more], SPAN)}
+    for shape, each in wanted.items():
+        for read in (reads[each], read_one(engine, shop, each, SPAN)):
+            assert read.error is None, (each, read.error)
+            assert {point.dimension_value: point.n for point in read.points} == SPELLED[shape], (each, read.sql)
+
+
 LATTICE = {"single": DEAR, "scan": DEAR, "atoms": DEAR, "crossed": 0.0, "masks": 0.0}
 BROKEN_DOWN = ["count(*)", "sum(x)", "avg(x)", "max(price)", "sum(ratio)", "count(distinct user_id)"]
 NAMES = ["duckdb", "postgres", "clickhouse", pytest.param("spark", marks=pytest.mark.xdist_group("spark"))]
