@@ -63,6 +63,38 @@ def test_passes_equal_one_query_each(live_engines, monkeypatch, name, way):
         assert found_difference is None, (read.wanted, found_difference, read.sql)
 
 
+ON_SPARK = ["count(*)", "avg(x)", "sum(price)", "count(distinct user_id)", "sum(x) / count(*)", "stddev(x)"]
+
+
+@pytest.mark.xdist_group("spark")
+@pytest.mark.parametrize("way", WAYS)
+def test_passes_equal_one_query_each_on_spark(live_engines, monkeypatch, way):
+    live = live_engines("spark")
+    live.load("shop.events", rows())
+    engine = live.open(read_only=True)
+    found = {
+        f"m{index}": Metric(
+            name=f"m{index}", definition=Aggregate(source="events", expr=expr, where=(FILTERS[index % 3],))
+        )
+        for index, expr in enumerate(ON_SPARK)
+    }
+    shop = project(found, schema="shop")
+    wanted = [Wanted(metric=name, grain=Grain.DAY) for name in found]
+    wanted += [Wanted(metric=name, grain=Grain.DAY, by="price", values_limit=2) for name in ("m0", "m2")]
+    monkeypatch.setattr(planner, "costs_of", lambda _: replace(costs_of("duckdb"), **WAYS[way]))
+    asked: list[str] = []
+    run = engine.run
+    monkeypatch.setattr(engine, "run", lambda sql, *rest: asked.append(sql) or run(sql, *rest))
+    reads = list(read_series(engine, shop, wanted, SPAN))
+    # How many prices there are, then three: one for all totals and two singly, or groups of rows, masks and the deviation.
+    assert len(asked) == 4
+    for read in reads:
+        alone = read_one(engine, shop, read.wanted, SPAN)
+        assert (read.error, alone.error) == (None, None)
+        found_difference = difference(read.points, alone.points, types=False)
+        assert found_difference is None, (read.wanted, found_difference, read.sql)
+
+
 PRICES = ["19.90", "19.90", "19.90", "2.00", "2.00", "-1.25", "0.50", None]
 RATIOS = [1e16, 1e16, 1e16, float("nan"), float("nan"), 1e-7, 0.1, None]
 SPELLED = {
