@@ -63,6 +63,28 @@ def test_passes_equal_one_query_each(live_engines, monkeypatch, name, way):
         assert found_difference is None, (read.wanted, found_difference, read.sql)
 
 
+@pytest.mark.parametrize("name", ["duckdb", "postgres", "clickhouse"])
+def test_sum_of_no_rows_is_nothing_where_another_series_counts_those_rows(live_engines, monkeypatch, name):
+    live = live_engines(name)
+    live.load(
+        "shop.events",
+        pa.Table.from_pylist([{"time": BEGIN.replace(tzinfo=None), "x": 2, "is_paid": False}], SCHEMA),
+    )
+    engine = live.open(read_only=True)
+    # What cannot be NULL adds up to 0 over no rows on ClickHouse, if asked with FILTER.
+    whole = Aggregate(source="events", expr="sum(coalesce(x, 0)) filter (where is_paid)")
+    part = Aggregate(source="events", expr="sum(coalesce(x, 0))", where=("is_paid",))
+    shop = project(
+        {"whole": Metric(name="whole", definition=whole), "part": Metric(name="part", definition=part)}, schema="shop"
+    )
+    wanted = [Wanted(metric=name, grain=Grain.DAY) for name in shop.metrics]
+    monkeypatch.setattr(planner, "costs_of", lambda _: replace(costs_of(engine.dialect), **WAYS["conditional"]))
+    reads = list(read_series(engine, shop, wanted, SPAN))
+    assert len({read.sql for read in reads}) == 1
+    assert [[(point.value, point.n) for point in read.points] for read in reads] == [[(None, 1)], []]
+    assert read_one(engine, shop, wanted[0], SPAN).points == reads[0].points
+
+
 ON_SPARK = ["count(*)", "avg(x)", "sum(price)", "count(distinct user_id)", "sum(x) / count(*)", "stddev(x)"]
 
 
