@@ -41,6 +41,11 @@ def at_most(name: str, value: float, unit: str, goal: float, detail: str) -> Res
     return Result(name, round(value, 3), unit, f"≤ {goal}", value <= goal, detail)
 
 
+def reported(name: str, value: float, unit: str, detail: str) -> Result:
+    """Return a value that is told without a goal."""
+    return Result(name, round(value, 3), unit, None, None, detail)
+
+
 def write(results: Sequence[Result], form: str, seconds: float) -> None:
     """Write bench/results.json and docs/benchmarks.md."""
     (ROOT / "bench" / "results.json").write_text(

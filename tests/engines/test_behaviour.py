@@ -120,6 +120,21 @@ def test_answers_are_bounded(live: Live) -> None:
     assert engine.rows("SELECT 1 AS still_alive") == [{"still_alive": 1}]
 
 
+WIDE = {
+    "duckdb": "SELECT repeat('x', 100000) AS t FROM range(3000)",
+    "postgres": "SELECT repeat('x', 100000) AS t FROM generate_series(1, 3000)",
+    "spark": "SELECT repeat('x', 100000) AS t FROM range(3000)",
+    "clickhouse": "SELECT repeat('x', 100000) AS t FROM numbers(3000)",
+}
+
+
+def test_few_wide_rows_are_too_large_as_well(live: Live) -> None:
+    engine = live.open()
+    with pytest.raises(ResultTooLargeError, match="answer"):
+        engine.run(WIDE[live.name], Limits(rows=1_000_000, bytes=1_000_000))
+    assert engine.run("SELECT 'x' AS t", Limits(rows=10, bytes=1_000)).to_pylist() == [{"t": "x"}]
+
+
 def test_queries_are_ended_after_their_time(live: Live) -> None:
     engine = live.open(read_only=False)
     with pytest.raises(QueryTimeoutError, match=r"0\.3 s"):

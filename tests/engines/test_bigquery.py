@@ -50,8 +50,12 @@ class Client:
         for word, error in FAILURES.items():
             if word in sql:
                 raise error
-        table = pa.table({"n": [1, 2, 3]})
-        return SimpleNamespace(to_arrow=lambda **_: table if max_results is None else table[:max_results])
+        table = pa.table({"n": [] if "empty" in sql else [1, 2, 3]}, pa.schema([("n", pa.int64())]))[:max_results]
+        return SimpleNamespace(
+            total_rows=table.num_rows,
+            to_arrow=lambda **_: table,
+            to_arrow_iterable=lambda: iter(table.to_batches(max_chunksize=1)),
+        )
 
     def cancel(self) -> None:
         self.cancelled += 1
@@ -77,6 +81,9 @@ def test_what_a_query_may_cost_and_return_is_bounded(engine: Any) -> None:
     assert engine._client.sent[-1][1].maximum_bytes_billed == 1000
     with pytest.raises(ResultTooLargeError):
         engine.run("SELECT n FROM t", Limits(rows=2))
+    with pytest.raises(ResultTooLargeError):
+        engine.run("SELECT n FROM t", Limits(bytes=16))
+    assert engine.run("SELECT n FROM empty", Limits(rows=2)).schema.names == ["n"]
 
 
 @pytest.mark.parametrize(

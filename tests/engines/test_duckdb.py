@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tallystick.engines.duckdb import DuckDBEngine
+from tallystick.engines.limits import Limits
 from tallystick.errors import EngineError, MissingTableError, WarehouseLockedError
 
 
@@ -92,3 +93,42 @@ def test_a_file_named_like_the_schema_is_no_trap(tmp_path):
 def test_times_are_utc(engine):
     rows = engine.run("SELECT CAST(TIMESTAMPTZ '2024-01-01 00:30:00+02:00' AS TIMESTAMP) AS t").to_pylist()
     assert rows[0]["t"].isoformat() == "2023-12-31T22:30:00"
+
+
+_LARGE = """
+import resource, sys
+from tallystick.engines.duckdb import DuckDBEngine
+from tallystick.engines.limits import Limits
+from tallystick.errors import ResultTooLargeError
+
+engine = DuckDBEngine()
+engine.run("SELECT 1 AS warm", Limits(rows=1, bytes=64))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    engine.run(sys.argv[1], Limits(rows=2_000_000_000, bytes=64_000_000))
+except ResultTooLargeError:
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+LARGE = {
+    "many narrow rows": "SELECT range AS n FROM range(150000000)",
+    "text": "SELECT repeat('x', 1000) || range AS t FROM range(1200000)",
+    "long text": "SELECT repeat('x', 50000) || range AS t FROM range(24000)",
+    "lists": "SELECT range(2000) AS list FROM range(80000)",
+}
+
+
+@pytest.mark.parametrize("query", LARGE.values(), ids=list(LARGE))
+def test_answers_of_a_gigabyte_are_refused_before_they_are_in_memory(query):
+    run = [sys.executable, "-c", _LARGE, query]
+    found = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert found.stdout, "the answer was not refused"
+    assert int(found.stdout) < 500
+
+
+def test_bounded_answers_keep_names_types_and_order(engine):
+    query = (
+        "SELECT 1::DECIMAL(9, 2) AS \"a b\", [range] AS list, {'x': 'y'} AS record, 'ä' AS text, '\\x01'::BLOB AS bytes,"
+        " DATE '2020-01-01' AS day, NULL::VARCHAR AS nothing, range AS n FROM range(3000) ORDER BY n DESC"
+    )
+    free, bounded = engine.run(query), engine.run(query, Limits(rows=5_000, bytes=10_000_000))
+    assert bounded.equals(free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ class Cursor:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.description: list[Any] = []
+        self.rowcount = 0
 
     def __enter__(self) -> Self:
         return self
@@ -37,13 +39,18 @@ class Cursor:
 
     def execute(self, sql: str, timeout: int | None = None) -> None:
         self.connection.sent.append((sql, timeout))
+        self.rowcount = 0 if "EMPTY" in sql.upper() else 2
         for word, number in (("NOTHING", 2003), ("SLOW", 604), ("AMONT", 904)):
             if word in sql.upper():
                 raise snowflake.connector.ProgrammingError(msg=f"{word} failed\nfor {SECRET}", errno=number)
 
+    def fetch_arrow_batches(self) -> Iterator[pa.Table]:
+        yield pa.table({"BUCKET": [1], "VALUE": [1.5]})
+        yield pa.table({"BUCKET": [2], "VALUE": [None]})
+
     def fetch_arrow_all(self, *, force_return_table: bool) -> pa.Table:
         assert force_return_table
-        return pa.table({"BUCKET": [1, 2], "VALUE": [1.5, None]})
+        return pa.table({"BUCKET": [], "VALUE": []})
 
     def fetchall(self) -> list[Any]:
         return []
@@ -79,6 +86,7 @@ def test_names_come_back_in_lower_case_and_limits_are_kept(connected: Any) -> No
     assert connected._connection.sent[-1] == ("SELECT * FROM (SELECT bucket, value FROM t) AS bounded LIMIT 6", 2)
     with pytest.raises(ResultTooLargeError):
         connected.run("SELECT bucket, value FROM t", Limits(rows=1))
+    assert connected.run("SELECT bucket FROM empty", Limits(rows=1)).column_names == ["bucket", "value"]
 
 
 @pytest.mark.parametrize(

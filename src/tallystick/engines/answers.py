@@ -1,8 +1,8 @@
-"""Answers of drivers that hand out Python rows, as Arrow tables bounded while they are read."""
+"""Answers as Arrow tables, bounded while they are read: of drivers that hand out Python rows or Arrow in parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -11,30 +11,48 @@ from tallystick.engines.limits import Limits, check_size
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS_AT_ONCE = 10_000
+FEWEST_ROWS_AT_ONCE, MOST_ROWS_AT_ONCE = 100, 10_000
+BYTES_AT_ONCE = 4 * 1024 * 1024
 
 
-def bounded_table(schema: pa.Schema, chunks: Iterable[Sequence[Sequence[Any]]], limits: Limits) -> pa.Table:
-    """Gather chunks of rows into a table; raise ResultTooLargeError as soon as there are too many rows or bytes."""
+def fetched_table(schema: pa.Schema, fetch: Callable[[int], Sequence[Sequence[Any]]], limits: Limits) -> pa.Table:
+    """Gather the rows that `fetch(n)` hands out, n at most, until there are none; the wider the rows, the fewer at once.
+
+    Raises ResultTooLargeError as soon as there are too many rows or bytes.
+    """
     import pyarrow as pa
 
     tables: list[pa.Table] = []
     rows = size = 0
-    for chunk in chunks:
-        table = pa.table(list(_columns(schema, chunk)), schema=None, names=schema.names)
+    at_once = FEWEST_ROWS_AT_ONCE
+    while chunk := fetch(at_once if limits.rows is None else min(at_once, limits.rows + 1 - rows)):
+        table = pa.table(list(_columns(schema, chunk)), names=schema.names)
         rows, size = rows + table.num_rows, size + table.nbytes
         check_size(rows, size, limits)
         tables.append(table)
+        at_once = _next(at_once, table)
     if not tables:
         return pa.table([pa.array([], field.type) for field in schema], names=schema.names)
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def in_chunks(fetch: Any, limits: Limits) -> Iterator[Sequence[Sequence[Any]]]:
-    """Yield what `fetchmany` hands out until it is empty, no more than one row beyond what is allowed at once."""
-    size = ROWS_AT_ONCE if limits.rows is None else min(ROWS_AT_ONCE, limits.rows + 1)
-    while chunk := fetch(size):
-        yield chunk
+def _next(at_once: int, last: pa.Table) -> int:
+    """Return how many rows to fetch next: as many as the last ones' width allows, a few times as many at most."""
+    width: int = max(1, last.nbytes // last.num_rows)
+    return max(1, min(BYTES_AT_ONCE // width, 4 * at_once, MOST_ROWS_AT_ONCE))
+
+
+def bounded_table(parts: Iterable[pa.Table | pa.RecordBatch], limits: Limits) -> pa.Table:
+    """Gather the parts of an answer, at least one; raise ResultTooLargeError as soon as there are too many rows or bytes."""
+    import pyarrow as pa
+
+    tables: list[pa.Table] = []
+    rows = size = 0
+    for part in parts:
+        rows, size = rows + part.num_rows, size + part.nbytes
+        check_size(rows, size, limits)
+        tables.append(part if isinstance(part, pa.Table) else pa.Table.from_batches([part]))
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _columns(schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> Iterator[pa.Array]:

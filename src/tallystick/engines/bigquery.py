@@ -7,8 +7,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tallystick.engines.answers import bounded_table
 from tallystick.engines.capabilities import Capabilities
-from tallystick.engines.limits import UNLIMITED, Limits, check_size
+from tallystick.engines.limits import UNLIMITED, Limits
 from tallystick.engines.options import read_options
 from tallystick.engines.relations import column_list, identifier, kind_of, qualified, text
 from tallystick.errors import (
@@ -70,9 +71,10 @@ class BigQueryEngine:
         """Run one read-only query and return its rows; raise QueryTimeoutError or ResultTooLargeError."""
         with self._translated(limits):
             answer = self._answer(sql, limits)
-            table = answer.to_arrow(create_bqstorage_client=False)
-        check_size(table.num_rows, table.nbytes, limits)
-        return table
+            # An iterator can be started once only, and the parts of an empty answer tell no types.
+            if not answer.total_rows:
+                return answer.to_arrow(create_bqstorage_client=False)
+            return bounded_table(answer.to_arrow_iterable(), limits)
 
     def _answer(self, sql: str, limits: Limits) -> Any:
         job = self._client.query(sql, job_config=self._config())

@@ -21,6 +21,7 @@ from tallystick.errors import (
     EngineError,
     MissingTableError,
     QueryTimeoutError,
+    ResultTooLargeError,
     StorageFullError,
     WarehouseLockedError,
 )
@@ -125,7 +126,7 @@ class DuckDBEngine:
                 raise EngineError("the statement returned no rows to read")
             if limits.rows is not None:
                 relation = relation.limit(limits.rows + 1)
-            table = relation.to_arrow_table()
+            table = _bounded(relation, limits).to_arrow_table()
         check_size(table.num_rows, table.nbytes, limits)
         return table
 
@@ -247,6 +248,41 @@ class DuckDBEngine:
             raise _translate(error, self.path) from error
 
 
+def _bounded(relation: duckdb.DuckDBPyRelation, limits: Limits) -> duckdb.DuckDBPyRelation:
+    """Return the relation that fails at the row with which its values take more bytes than allowed.
+
+    DuckDB gathers an answer as a whole, its streamed ones too where values are long: only the query itself can stop.
+    """
+    kinds = [str(kind) for kind in relation.types]
+    widths = [_width(name, kind) for name, kind in zip(relation.columns, kinds, strict=True)]
+    fixed = all(isinstance(width, int) for width in widths)
+    if limits.bytes is None or (fixed and limits.rows is not None and limits.rows * 16 * len(widths) <= limits.bytes):
+        return relation
+    width = " + ".join(str(width) for width in widths)
+    counted = relation.project(f"*, sum({width}) OVER (ROWS UNBOUNDED PRECEDING) AS {_SO_FAR}")
+    stop = f"error({_quoted(_TOO_LARGE)})"
+    kept = counted.filter(f"CASE WHEN {_SO_FAR} > {limits.bytes} THEN {stop} ELSE TRUE END")
+    return kept.project(f"* EXCLUDE ({_SO_FAR})")
+
+
+_SO_FAR = "bytes_so_far"
+_TOO_LARGE = "tallystick: the answer is too large"
+_BYTES = {"BOOLEAN": 0, "TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "UTINYINT": 1, "USMALLINT": 2, "UINTEGER": 4}
+_BYTES |= {"FLOAT": 4, "DATE": 4, "HUGEINT": 16, "UHUGEINT": 16, "UUID": 16}
+
+
+def _width(name: str, kind: str) -> int | str:
+    """Return the bytes of a column's values in Arrow, or the expression that tells them of a row."""
+    column = _identifier(name)
+    if kind in ("VARCHAR", "JSON"):
+        return f"coalesce(strlen({column}), 0)"
+    if kind == "BLOB":
+        return f"coalesce(octet_length({column}), 0)"
+    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "ENUM")):
+        return f"coalesce(strlen(CAST({column} AS VARCHAR)), 0)"
+    return 16 if kind.startswith("DECIMAL") else _BYTES.get(kind, 8)
+
+
 def _is_mistaken(connection: duckdb.DuckDBPyConnection) -> bool:
     """Tell whether the file holds a schema of its own name: `shop.orders` in shop.duckdb would be either's table."""
     query = (
@@ -267,6 +303,8 @@ def _quoted(text: str) -> str:
 def _translate(error: duckdb.Error, path: Path | None) -> EngineError:
     text = str(error)
     first = text.splitlines()[0] if text else type(error).__name__
+    if _TOO_LARGE in text:
+        return ResultTooLargeError("the answer holds more bytes than it may", hint="ask for less at once")
     name = path.name if path else "the warehouse"
     if "Could not set lock" in text or "Conflicting lock" in text:
         holder = re.search(r"PID (\d+)", text)

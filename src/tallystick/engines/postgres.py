@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from tallystick.engines.answers import bounded_table, in_chunks
+from tallystick.engines.answers import fetched_table
 from tallystick.engines.capabilities import Capabilities
 from tallystick.engines.limits import UNLIMITED, Limits
 from tallystick.engines.options import read_options
@@ -72,7 +72,7 @@ class PostgresEngine:
             with self._connection.cursor(name="answer") as cursor:
                 cursor.execute(sql)
                 schema = _arrow_schema(cursor.description or ())
-                return bounded_table(schema, in_chunks(cursor.fetchmany, limits), limits)
+                return fetched_table(schema, cursor.fetchmany, limits)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Run one read-only query with a small answer and return its rows as plain values."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tallystick.engines.answers import bounded_table
 from tallystick.engines.capabilities import Capabilities
-from tallystick.engines.limits import UNLIMITED, Limits, check_size
+from tallystick.engines.limits import UNLIMITED, Limits
 from tallystick.engines.options import read_options
 from tallystick.engines.relations import column_list, kind_of, text
 from tallystick.errors import (
@@ -69,8 +70,10 @@ class SnowflakeEngine:
         bounded = sql if limits.rows is None else f"SELECT * FROM ({sql}) AS bounded LIMIT {limits.rows + 1}"
         with self._translated(limits), self._connection.cursor() as cursor:
             cursor.execute(bounded, timeout=None if limits.seconds is None else max(1, round(limits.seconds)))
-            table = cursor.fetch_arrow_all(force_return_table=True)
-        check_size(table.num_rows, table.nbytes, limits)
+            if cursor.rowcount:
+                table = bounded_table(cursor.fetch_arrow_batches(), limits)
+            else:
+                table = cursor.fetch_arrow_all(force_return_table=True)
         return table.rename_columns([name.lower() for name in table.column_names])
 
     def rows(self, sql: str) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from tallystick.errors import (
     MissingDriverError,
     MissingTableError,
     QueryTimeoutError,
+    ResultTooLargeError,
 )
 
 if TYPE_CHECKING:
@@ -216,6 +217,8 @@ def _translate(error: Exception, message: str) -> EngineError:
     hint = f"did you mean {suggestion[1]}?" if suggestion else None
     if code.startswith(("TABLE_OR_VIEW_NOT_FOUND", "SCHEMA_NOT_FOUND")):
         return MissingTableError(first.split(" Verify ")[0], hint=hint)
+    if "spark.driver.maxResultSize" in message:
+        return ResultTooLargeError("the answer is larger than Spark's driver takes", hint="ask for less at once")
     if code.startswith(("CONNECT", "SPARK_CONNECT")) or "Connection refused" in message:
         return ConnectionFailedError(f"Spark cannot be reached: {first}", hint="check master or remote")
     return EngineError(first.split(" SQLSTATE")[0], hint=hint)

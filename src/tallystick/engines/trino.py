@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tallystick.engines.answers import bounded_table, in_chunks
+from tallystick.engines.answers import fetched_table
 from tallystick.engines.capabilities import Capabilities
 from tallystick.engines.limits import UNLIMITED, Limits
 from tallystick.engines.options import read_options
@@ -67,7 +67,7 @@ class TrinoEngine:
     def run(self, sql: str, limits: Limits = UNLIMITED) -> pa.Table:
         """Run one read-only query and return its rows; raise QueryTimeoutError or ResultTooLargeError."""
         with self._cursor(sql, limits) as cursor:
-            return bounded_table(arrow_schema(cursor.description or ()), in_chunks(cursor.fetchmany, limits), limits)
+            return fetched_table(arrow_schema(cursor.description or ()), cursor.fetchmany, limits)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Run one read-only query with a small answer and return its rows as plain values."""
