@@ -110,7 +110,7 @@ def series(draw: st.DrawFn, names: list[str]) -> list[Wanted]:
         st.lists(
             st.tuples(
                 st.sampled_from(["all", "all", "artifact", "place"]),
-                st.sampled_from([None, "country", "user_id", "level"]),
+                st.sampled_from([None, "country", "user_id", "level", "price", "ratio"]),
                 st.sampled_from([None, None, 1, 2, 3]),
             ),
             min_size=1,
@@ -125,8 +125,6 @@ def series(draw: st.DrawFn, names: list[str]) -> list[Wanted]:
 
 
 DIMENSIONS = ["country", "user_id", "level", "is_paid", "x", "price", "ratio"]
-# Engines spell these as text in ways of their own, so that folded values have other names than plain ones.
-SPELLED = ("price", "ratio")
 
 
 @st.composite
@@ -136,9 +134,7 @@ def breakdowns(draw: st.DrawFn, names: list[str]) -> list[Wanted]:
     heads = [None, *draw(st.lists(st.sampled_from(DIMENSIONS), min_size=1, max_size=3, unique=True))]
     limit = draw(st.sampled_from([None, None, 1, 2, 3]))
     found = [
-        Wanted(metric=name, grain=grain, by=by, values_limit=limit if by and by not in SPELLED else None)
-        for by in heads
-        for name in names
+        Wanted(metric=name, grain=grain, by=by, values_limit=limit if by else None) for by in heads for name in names
     ]
     return draw(st.permutations(found)) if draw(st.booleans()) else found
 

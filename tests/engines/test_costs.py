@@ -108,7 +108,7 @@ def test_answers_of_servers_that_tests_cannot_start(dialect: str, answer: str, c
 def test_a_cost_that_is_none_is_a_finding(tmp_path: Path, written: str, said: str) -> None:
     write_project(tmp_path, 'engine = "duckdb"', written)
     found = [each for each in load(tmp_path).diagnostics if said in each.message]
-    assert [(each.at.line, each.code) for each in found] == [(3, "wrong-type")]
+    assert [(each.line, each.code) for each in found] == [(3, "wrong-type")]
 
 
 def test_an_engine_that_tells_no_costs_says_so(tmp_path: Path) -> None:

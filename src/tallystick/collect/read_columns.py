@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -141,14 +142,24 @@ def labels(column: pa.ChunkedArray, convert: Callable[[Any], Any]) -> Labels:
     if len(column) == 0:
         return Labels([], np.zeros(0, np.int64))
     encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-    return Labels(_Names(encoded.dictionary, convert), encoded.indices.to_numpy(zero_copy_only=False))
+    return Labels(Names(encoded.dictionary, convert), encoded.indices.to_numpy(zero_copy_only=False))
 
 
-class _Names(Sequence[Any]):
+class Names(Sequence[Any]):
     """Values of a dictionary, converted when they are first asked for: assembling needs their number only."""
 
     def __init__(self, dictionary: pa.Array, convert: Callable[[Any], Any]) -> None:
         self._dictionary, self._convert = dictionary, convert
+
+    @property
+    def are_plain(self) -> bool:
+        """Tell whether every engine writes the values as they are converted: texts, integers and booleans."""
+        import pyarrow.types as kinds
+
+        kind = self._dictionary.type
+        return any(
+            check(kind) for check in (kinds.is_string, kinds.is_large_string, kinds.is_integer, kinds.is_boolean)
+        )
 
     @cached_property
     def _values(self) -> list[Any]:
@@ -167,6 +178,10 @@ def texts(column: pa.ChunkedArray) -> Labels:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Decimal):
+        # Where a column has no scale of its own, that of an answer depends on what else is in it.
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

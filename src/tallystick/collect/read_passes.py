@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tallystick.collect.read_answer import columns_of
-from tallystick.collect.read_columns import Labels, SeriesColumns, moments, numbers, texts, whole
+from tallystick.collect.read_columns import Labels, Names, SeriesColumns, moments, numbers, texts, whole
 from tallystick.compiler.passes.assemble import AtomRows, count_masks, merge_atoms, regroup
 from tallystick.compiler.passes.combine import InexactError, combine
 from tallystick.compiler.passes.numbers import Array, Numbers
@@ -215,7 +215,10 @@ def _one(each: Recipe, groups: Groups, cells: Mapping[Cell, Numbers]) -> SeriesC
 def _folded(
     each: Recipe, groups: Groups, cells: Mapping[Cell, Numbers]
 ) -> tuple[Groups, Mapping[Cell, Numbers], Array]:
-    """Keep the values of a dimension with most rows of this series, and merge the groups of the others."""
+    """Keep the values of a dimension with most rows of this series, and merge the groups of the others.
+
+    Raise InexactError where ties decide who is kept and only the engine knows how it writes the values.
+    """
     dimension, limit, n = groups.dimension, each.wanted.values_limit, cells[each.n].data
     assert dimension is not None  # noqa: S101 - a recipe with a limit has a dimension
     assert limit is not None  # noqa: S101 - the caller asks for it
@@ -225,6 +228,9 @@ def _folded(
         key=lambda code: (-rows[code], dimension.names[code]),
     )
     kept = ranked[: limit - 1]
+    is_tied = 0 < len(kept) < len(ranked) and rows[kept[-1]] == rows[ranked[len(kept)]]
+    if is_tied and isinstance(dimension.names, Names) and not dimension.names.are_plain:
+        raise InexactError
     renamed = np.full(len(dimension.names), len(kept), np.int64)
     renamed[kept] = np.arange(len(kept))
     names = [*(dimension.names[code] for code in kept), None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +41,17 @@ def expected_cost(engine: Engine, sql: str) -> float:
 
 def _duckdb(rows: list[dict[str, Any]]) -> float:
     """Return the rows that pass through all operators: a join that explodes counts, not only what is read."""
-    return sum(_cardinality(node) for row in rows for node in json.loads(row["explain_value"]))
+    return sum(_put_out(node)[1] for row in rows for node in json.loads(row["explain_value"]))
 
 
-def _cardinality(node: dict[str, Any]) -> float:
+def _put_out(node: dict[str, Any]) -> tuple[float, float]:
+    """Return the rows that an operator puts out, and those of it and all below it."""
+    below = [_put_out(child) for child in node["children"]]
     own = float(node.get("extra_info", {}).get("Estimated Cardinality", 0))
-    return own + sum(_cardinality(child) for child in node["children"])
+    if node["name"] == "CROSS_PRODUCT":
+        # The plan does not tell its rows.
+        own = math.prod(rows for rows, _ in below)
+    return own, own + sum(total for _, total in below)
 
 
 def _postgres(rows: list[dict[str, Any]]) -> float:

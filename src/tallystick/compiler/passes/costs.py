@@ -34,6 +34,8 @@ class Costs:
     wide: float
     # Beyond about this many series one query with conditional aggregates is slower than several (spec performance §4).
     chunk: int = 25
+    # With more filters than this, telling rows that pass none of them costs one query more than reading those rows.
+    most_filters: int = 1_000
 
     def wider(self) -> Costs:
         """Return the costs where rows are grouped by a dimension of many values: every grouping pays for its table."""
@@ -77,10 +79,13 @@ _CLICKHOUSE = Costs(
     masks=4.0,
     wide=1.5,
     plain=0.04,
+    most_filters=4,
 )
+# What few filters let through may be all that an engine has to fetch: only where it was measured is more read.
+_UNMEASURED = replace(_CLICKHOUSE, most_filters=1_000)
 _COSTS: Mapping[str, Costs] = MappingProxyType({"duckdb": _DUCKDB, "postgres": _POSTGRES, "clickhouse": _CLICKHOUSE})
 
 
 def costs_of(dialect: str) -> Costs:
     """Return the costs of an engine; one that was not measured is taken for a column store."""
-    return _COSTS.get(dialect, _CLICKHOUSE)
+    return _COSTS.get(dialect, _UNMEASURED)

@@ -37,13 +37,14 @@ class FoldedInput(Input):
 def folded_model(read: Input, ranked: Input, limit: int, project: Project, span: Span) -> exp.Select:
     """Return the query of a model by one dimension: `limit` less one values of it by rows of `ranked`, and the rest.
 
-    NULL is no value, so it is among the others. Ties are broken by the code points of the values.
+    NULL is no value, so it is among the others. Ties are broken by the code points of the values as the engine writes
+    them; the values themselves stay what they are, so that a limit does not change how one is spelled.
     """
     parts = {each.name: getattr(read, each.name) for each in fields(Input)}
     folded = FoldedInput(**parts)
     query = aggregate_model(folded, project, span)
     kept = ranking(ranked, limit, project, span).subquery(_KEPT, copy=False)
-    on = exp.EQ(this=_text(read), expression=exp.column(_VALUE, _KEPT))
+    on = exp.EQ(this=_value(read), expression=exp.column(_VALUE, _KEPT))
     rows = next(select for select in query.find_all(exp.Select) if _reads(select, read.scope.alias))
     rows.join(kept, on=on, join_type="left", copy=False)
     return query
@@ -52,20 +53,20 @@ def folded_model(read: Input, ranked: Input, limit: int, project: Project, span:
 def ranking(read: Input, limit: int, project: Project, span: Span) -> exp.Select:
     """Return the query for the values that are kept."""
     rows = matching_rows(read, project, span.on(read.calendar))
-    value = _text(read)
+    value = _value(read)
     rows = rows.select(value.as_(_VALUE), exp.Count(this=exp.Star()).as_("rank_rows"), copy=False)
     rows = rows.where(exp.Not(this=exp.Is(this=value.copy(), expression=exp.null())), copy=False)
     rows = rows.group_by(exp.Literal.number(1), copy=False)
     order = partial(exp.column, table="ranked")
     ranked = exp.select(order(_VALUE)).from_(rows.subquery("ranked"))
-    by_name: exp.Expr = order(_VALUE)
+    by_name: exp.Expr = exp.cast(order(_VALUE), exp.DType.VARCHAR)
     if read.dialect in ("postgres", "redshift"):
         by_name = exp.Collate(this=by_name, expression=exp.to_identifier("C", quoted=True))
     return ranked.order_by(exp.Ordered(this=order("rank_rows"), desc=True), by_name, copy=False).limit(limit - 1)
 
 
-def _text(read: Input) -> exp.Expr:
-    return exp.cast(read.scope.dimension(read.model.by[0]), exp.DType.VARCHAR)
+def _value(read: Input) -> exp.Expr:
+    return read.scope.dimension(read.model.by[0])
 
 
 def _reads(select: exp.Select, alias: str) -> bool:

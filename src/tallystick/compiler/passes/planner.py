@@ -374,12 +374,14 @@ def _conditional_cost(recipes: Sequence[Recipe], costs: Costs) -> float:
 
 def _conditional_passes(recipes: Sequence[Recipe], target: Target) -> list[ConditionalPass]:
     found: list[ConditionalPass] = []
-    size = costs_of(target.dialect).chunk
+    costs = costs_of(target.dialect)
+    size = costs.chunk
     for start in range(0, len(recipes), size):
         chunk = tuple(recipes[start : start + size])
         shared = frame(chunk, target.project, target.span)
         cells = tuple(ordered({cell for each in chunk for cell in each.cells}))
-        found.append(ConditionalPass(chunk, shared, cells, _text(conditional_scan(shared, cells), target)))
+        scan = conditional_scan(shared, cells, costs.most_filters)
+        found.append(ConditionalPass(chunk, shared, cells, _text(scan, target)))
     return found
 
 

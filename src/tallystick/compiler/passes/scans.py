@@ -120,12 +120,15 @@ def ordered(cells: set[Cell]) -> list[Cell]:
     return sorted(cells, key=lambda cell: (cell.kind.value, cell.argument, sorted(cell.where)))
 
 
-def conditional_scan(shared: Frame, cells: Sequence[Cell]) -> exp.Select:
-    """Return one query with an aggregate per cell, each over the rows of its own filter; columns `c0`, `c1`, …."""
+def conditional_scan(shared: Frame, cells: Sequence[Cell], most_filters: int) -> exp.Select:
+    """Return one query with an aggregate per cell, each over the rows of its own filter; columns `c0`, `c1`, ….
+
+    Rows that pass no filter are kept out unless there are more than `most_filters`, which would cost more than it saves.
+    """
     tail = [_conditional(shared, cell).as_(f"c{index}", copy=False) for index, cell in enumerate(cells)]
     filters = {shared.own(cell) for cell in cells if cell.kind is CellKind.ROWS}
     head = shared.head()
-    any_of = [] if frozenset() in filters else [_any(shared, filters)]
+    any_of = [] if frozenset() in filters or len(filters) > most_filters else [_any(shared, filters)]
     return group_by_head(shared.rows(any_of).select(*head, *tail, copy=False), len(head))
 
 
