@@ -103,6 +103,12 @@ def test_what_metrics_have_cost(folder: Path, capsys: pytest.CaptureFixture[str]
     assert {key: found["orders"][key] for key in ("failed", "rows")} == {"failed": 0, "rows": 2 * (24 + 1)}
     chunks = 3  # of ten hours; a day is one
     assert found["orders"]["runs"] == 2 * (chunks + 1) and found["orders"]["seconds"] > 0
+    assert run(["runs", "orders", "-p", str(folder), "-f", "json"]) == 0
+    statements = {
+        (each["sql"], each["start"], each["end"], each["attempt"]): each["bytes"]
+        for each in json.loads(capsys.readouterr().out)
+    }
+    assert found["orders"]["bytes"] == sum(statements.values()) > 0
     assert run(["runs", "--totals", "--start", "2100-01-01", "-p", str(folder), "-f", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
     assert run(["runs", "orders", "--totals", "-p", str(folder)]) == 2

@@ -94,8 +94,9 @@ def _write_totals(project: Path | None, start: str | None, limit: int, form: For
             "failed": total.failed,
             "rows": total.rows,
             "seconds": round(total.seconds, 3),
+            "bytes": size(total.bytes) if form is Format.TABLE else total.bytes,
         }
         for total in found
     ]
     if rows or form is not Format.TABLE:
-        write_rows(rows, ("metric", "runs", "failed", "rows", "seconds"), form)
+        write_rows(rows, ("metric", "runs", "failed", "rows", "seconds", "bytes"), form)

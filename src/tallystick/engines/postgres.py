@@ -220,7 +220,7 @@ def _translate(error: Any, text: str, limits: Limits) -> EngineError:
     state = error.sqlstate or ""
     hint = re.search(r"^HINT:\s*(.+)$", text, re.MULTILINE)
     advice = hint[1] if hint else None
-    if state == "57014" and limits.seconds is not None:
+    if state == "57014" and (limits.seconds is not None or "statement timeout" in text):
         return timed_out(limits.seconds)
     if state in ("42P01", "3F000"):
         return MissingTableError(first, hint=advice)

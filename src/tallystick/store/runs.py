@@ -423,28 +423,47 @@ def metrics_at_work(connection: Connection, project: str, now: datetime) -> froz
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
-    """What one metric has cost so far: runs, those of them that failed, values written, and seconds of queries."""
+    """What one metric has cost so far: runs, those of them that failed, values written, seconds and bytes of queries.
+
+    A statement that answered several series of the metric at once counts its bytes once.
+    """
 
     metric: str
     runs: int
     failed: int
     rows: int
     seconds: float
+    bytes: int
 
 
 def totals(connection: Connection, project: str, since: datetime | None = None) -> tuple[Total, ...]:
     """Return what collecting each metric has cost, the dearest first; runs that began before `since` do not count."""
-    seconds = func.coalesce(func.sum(runs.c.seconds), 0.0)
     failed = func.sum(case((runs.c.status.in_(_FAILED), 1), else_=0))
-    statement = (
-        select(runs.c.metric, func.count(), failed, func.coalesce(func.sum(runs.c.rows), 0), seconds)
+    statements = (
+        select(
+            runs.c.metric,
+            func.count().label("runs"),
+            failed.label("failed"),
+            func.sum(runs.c.rows).label("rows"),
+            func.sum(runs.c.seconds).label("seconds"),
+            func.max(runs.c.bytes).label("bytes"),
+        )
         .where(runs.c.project == project)
-        .group_by(runs.c.metric)
-        .order_by(seconds.desc(), runs.c.metric)
+        .group_by(runs.c.metric, runs.c.sql_hash, runs.c.window_start, runs.c.window_end, runs.c.attempt)
     )
     if since is not None:
-        statement = statement.where(runs.c.started_at >= since)
+        statements = statements.where(runs.c.started_at >= since)
+    each = statements.subquery()
+    sums = [func.coalesce(func.sum(each.c[name]), 0) for name in ("runs", "failed", "rows", "seconds", "bytes")]
+    statement = select(each.c.metric, *sums).group_by(each.c.metric).order_by(sums[3].desc(), each.c.metric)
     return tuple(
-        Total(metric=row[0], runs=row[1], failed=int(row[2]), rows=int(row[3]), seconds=float(row[4]))
+        Total(
+            metric=row[0],
+            runs=int(row[1]),
+            failed=int(row[2]),
+            rows=int(row[3]),
+            seconds=float(row[4]),
+            bytes=int(row[5]),
+        )
         for row in connection.execute(statement)
     )
