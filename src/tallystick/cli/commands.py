@@ -37,7 +37,7 @@ COMMANDS = {
     "collect": Entry("tallystick.cli.collect", "Read the series of metrics into the store, bucket by bucket."),
     "runs": Entry(
         "tallystick.cli.runs",
-        "List what the collector did, newest first: windows, rows, seconds, the hash of the SQL, and errors.",
+        "List what the collector did, newest first: windows, rows, bytes, seconds, the hash of the SQL, and errors.",
     ),
     "metric-hub": Entry("tallystick.cli.metric_hub", "Read experiments and monitoring projects of a metric-hub clone."),
     "export": Entry(

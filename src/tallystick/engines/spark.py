@@ -75,8 +75,11 @@ class SparkEngine:
                 "spark.ui.showConsoleProgress": "false",
                 "spark.sql.legacy.createHiveTableByDefault": "false",
             }
-        if (memory := self._options.get("memory")) is not None:
+        memory = self._options.get("memory")
+        if memory is not None:
             found |= {"spark.driver.memory": memory, "spark.executor.memory": memory}
+        if (most := _largest_answer(memory or "1g")) is not None:
+            found["spark.driver.maxResultSize"] = most
         if (path := self._options.get("path")) is not None:
             found["spark.sql.warehouse.dir"] = path
         return found
@@ -202,6 +205,14 @@ class SparkEngine:
             yield
         except (PySparkException, Py4JError) as error:
             raise _translate(error, self._options.scrub(str(error))) from None
+
+
+def _largest_answer(memory: str) -> str | None:
+    """Return a third of the driver's memory: Spark's own limit lets an answer fill all of it, which ends the session."""
+    found = re.fullmatch(r"(\d+)([kmgt])b?", memory.strip().lower())
+    if found is None:
+        return None
+    return f"{int(found[1]) * 1024 ** 'kmgt'.index(found[2]) // 3}k"
 
 
 _CONDITION = re.compile(r"^\[(?P<code>[A-Z_.]+)\]\s*(?P<text>.*)$", re.DOTALL)
