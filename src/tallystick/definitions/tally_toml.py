@@ -93,8 +93,11 @@ def _max_cost(fields: Fields) -> float | None:
     if not (written := fields.find("max_cost")):
         return None
     value = written[1]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        fields.wrong_type("a number above 0", value, "max_cost")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        fields.wrong_type("a number", value, "max_cost")
+        return None
+    if not 0 < value < math.inf:
+        fields.report("bad-value", f"'max_cost' is {value}", "max_cost", hint="write a number above 0, or leave it out")
         return None
     return float(value)
 
