@@ -26,7 +26,9 @@ from one_pass_world import (
     project,
     without,
 )
+from tallystick.build import one_pass_sweep
 from tallystick.build.build import build
+from tallystick.compiler.one_pass.layout import Layout
 from tallystick.compiler.plan import plan
 from tallystick.definitions.metric import Aggregate, Metric, Views
 from tallystick.definitions.project import Warehouse
@@ -86,6 +88,29 @@ def test_start_of_the_project_bounds_buckets_but_not_what_windows_reach_back_to(
     clear(engine)
     fill(engine, world)
     found = project([name], Calendar(), views, start=BEGIN.replace(month=2, day=14))
+    build_all(engine, found)
+    assert_as_direct(engine, found)
+
+
+@pytest.mark.parametrize("rows", [2, 7])
+@RUNS
+@given(world=WORLDS, views=VIEWS, name=st.sampled_from(["users", "total", "per_user", "two_counts"]))
+def test_entities_read_a_part_at_a_time_equal_their_direct_queries(engine, monkeypatch, rows, world, views, name):
+    monkeypatch.setattr(one_pass_sweep, "PART", rows)
+    clear(engine)
+    fill(engine, world)
+    found = project([name], Calendar(), views)
+    build_all(engine, found)
+    assert_as_direct(engine, found)
+
+
+@RUNS
+@given(world=WORLDS, calendar=CALENDARS, views=VIEWS, name=st.sampled_from(list(EXPRESSIONS)))
+def test_statements_that_build_what_is_not_narrow_build_the_same(engine, monkeypatch, world, calendar, views, name):
+    monkeypatch.setattr(Layout, "is_narrow", False)
+    clear(engine)
+    fill(engine, world)
+    found = project([name], calendar, views)
     build_all(engine, found)
     assert_as_direct(engine, found)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tallystick.build import one_pass_state, state
+from tallystick.build import one_pass_state, one_pass_sweep, state
 from tallystick.build.one_pass_publish import Publication, publish
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
@@ -141,7 +141,10 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> None:
             if name.startswith(f"{member.prefix}_"):
                 engine.drop(name)
         plan = _plan(job, member, mine, facts, extent)
-        execute(engine, tables.create_tables(plan, mine))
+        if plan.is_narrow:
+            one_pass_sweep.create_tables(engine, plan, mine)
+        else:
+            execute(engine, tables.create_tables(plan, mine))
         sizes = {name: f.magnitude for stream in mine for name, f in facts[stream.table].facts.items()}
         write_stored(job, plan, family, sizes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tallystick.engines.capabilities import Capabilities
 from tallystick.engines.limits import UNLIMITED, Limits
@@ -64,3 +64,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Close the connection."""
+
+
+class EmbeddedEngine(Engine, Protocol):
+    """An engine in this process, to which rows can be handed as they lie in memory (`Capabilities.one_pass`)."""
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Add Arrow rows to a table of Tallystick's schema; columns are matched by name."""
+
+
+def embedded(engine: Engine) -> EmbeddedEngine:
+    """Return an engine whose capabilities say that it is an embedded one, typed as such."""
+    return cast("EmbeddedEngine", engine)

@@ -37,6 +37,10 @@ _READERS = {
 }
 
 
+_ROW_GROUP = 122_880
+"""Rows DuckDB stores together; batches of just as many are written by all threads and not gathered once more."""
+
+
 class DuckDBEngine:
     """A DuckDB file (or memory) in which `files` appear as views; nothing else on disk can be reached from SQL."""
 
@@ -183,12 +187,18 @@ class DuckDBEngine:
 
     def write(self, table: str, rows: pa.Table) -> None:
         """Create or replace a table of Tallystick's schema from Arrow rows."""
+        self._take_in(rows, f"CREATE OR REPLACE TABLE {self.qualified(table)} AS SELECT * FROM incoming_rows")
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Add Arrow rows to a table of Tallystick's schema; columns are matched by name."""
+        self._take_in(rows, f"INSERT INTO {self.qualified(table)} BY NAME SELECT * FROM incoming_rows")
+
+    def _take_in(self, rows: pa.Table, statement: str) -> None:
+        batches = rows.combine_chunks().to_batches(max_chunksize=_ROW_GROUP)
         with self._translated():
-            self._connection.register("incoming_rows", rows)
+            self._connection.register("incoming_rows", type(rows).from_batches(batches, rows.schema))
             try:
-                self._connection.execute(
-                    f"CREATE OR REPLACE TABLE {self.qualified(table)} AS SELECT * FROM incoming_rows"
-                )
+                self._connection.execute(statement)
             finally:
                 self._connection.unregister("incoming_rows")
 

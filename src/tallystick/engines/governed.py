@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from tallystick.compiler.one_pass.names import WORK
-from tallystick.engines.adapter import Engine
+from tallystick.engines.adapter import Engine, embedded
 from tallystick.engines.capabilities import Capabilities
 from tallystick.engines.costs import check_cost
 from tallystick.engines.limits import UNLIMITED, Limits
@@ -70,6 +70,10 @@ class GovernedEngine:
     def write(self, table: str, rows: pa.Table) -> None:
         """Create or replace a table of Tallystick's schema from Arrow rows."""
         self._engine.write(table, rows)
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Add Arrow rows to a table of Tallystick's schema, where the engine is an embedded one."""
+        embedded(self._engine).insert(table, rows)
 
     def create(self, table: str, columns: Mapping[str, str]) -> None:
         """Create an empty table of Tallystick's schema unless it is there."""

@@ -54,5 +54,19 @@ def gathered_cells(layout: Layout) -> dict[str, str]:
     return found
 
 
+def gathered_values(layout: Layout) -> dict[str, str]:
+    """Return what each gathered row `g` adds to additive cells that are whole numbers, by name."""
+    companions = {companion(name): name for name in layout.nullable}
+    found: dict[str, str] = {}
+    for cell in layout.additive:
+        if cell.name in companions:
+            found[cell.name] = f"(g.{companions[cell.name]} IS NOT NULL)::BIGINT"
+        elif cell.name in layout.nullable:
+            found[cell.name] = f"coalesce(g.{cell.name}, 0)::BIGINT"
+        else:
+            found[cell.name] = f"g.{cell.name}::BIGINT"
+    return found
+
+
 def _nothing(cell: Cell) -> str:
     return f"0::{cell.stored}" if cell.exact and cell.merge is Merge.SUM else f"NULL::{cell.stored}"

@@ -45,14 +45,24 @@ def bucket_column(grain: Grain) -> str:
     return f"b_{grain.value}"
 
 
+def reach_column(window: Window) -> str:
+    """Return the column with the first day inside a window whose length differs."""
+    return f"s_{window.suffix}"
+
+
+def leave_column(window: Window) -> str:
+    """Return the column with the first day whose window no longer holds a day, for windows whose length differs."""
+    return f"l_{window.suffix}"
+
+
 def reach(window: Window, day: str, days: str) -> str:
     """Return the SQL for the first day inside the window that ends on a day; `days` is the alias of the calendar."""
-    return f"{day} - {window.days - 1}" if window.is_fixed else f"{days}.s_{window.suffix}"
+    return f"{day} - {window.days - 1}" if window.is_fixed else f"{days}.{reach_column(window)}"
 
 
 def leave(window: Window, day: str, days: str) -> str:
     """Return the SQL for the first day whose window no longer holds a day."""
-    return f"{day} + {window.days}" if window.is_fixed else f"{days}.l_{window.suffix}"
+    return f"{day} + {window.days}" if window.is_fixed else f"{days}.{leave_column(window)}"
 
 
 def create_days(days: Days, first: int, last: int, grains: Sequence[Grain], windows: Sequence[Window]) -> str:
@@ -65,8 +75,8 @@ def create_days(days: Days, first: int, last: int, grains: Sequence[Grain], wind
     ]
     for window in windows:
         if not window.is_fixed:
-            columns.append(f"{_number(buckets.window_start(day, window, dialect=DIALECT))} AS s_{window.suffix}")
-            columns.append(f"{_number(buckets.window_leave(day, window, dialect=DIALECT))} AS l_{window.suffix}")
+            columns.append(f"{_number(buckets.window_start(day, window, dialect=DIALECT))} AS {reach_column(window)}")
+            columns.append(f"{_number(buckets.window_leave(day, window, dialect=DIALECT))} AS {leave_column(window)}")
     spine = f"SELECT DATE '1970-01-01' + unnest(range({first}, {last} + 1))::INTEGER AS d"
     return create_work(TABLE, f"SELECT {', '.join(columns)} FROM ({spine}) AS spine")
 

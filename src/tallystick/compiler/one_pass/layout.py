@@ -64,6 +64,11 @@ class Layout:
         return all(cell.exact for cell in self.cells)
 
     @property
+    def is_narrow(self) -> bool:
+        """Tell whether every cell is a sum of whole numbers that fits 64 bits."""
+        return self.is_exact and all(cell.merge is Merge.SUM and cell.stored == "BIGINT" for cell in self.cells)
+
+    @property
     def days(self) -> str:
         """Return the table of daily counters."""
         return f"{self.prefix}_days"

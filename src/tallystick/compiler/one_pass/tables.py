@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tallystick.compiler.one_pass import days as calendar
-from tallystick.compiler.one_pass.counters import Arm, gathered_cells, merged
+from tallystick.compiler.one_pass.counters import Arm, gathered_cells, gathered_values, merged
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
 from tallystick.compiler.one_pass.interning import join_entities, keys_table
 from tallystick.compiler.one_pass.layout import NONE_BEFORE, VOID, Cell, Layout
 from tallystick.compiler.one_pass.names import Schema, create_work, quoted, work
 from tallystick.compiler.one_pass.presence import Packing, ever, flag_columns, flags, gaps, in_grain, last_seen, leaves
-from tallystick.compiler.one_pass.rolling import Counted, frames, movements, numbered, sweep
+from tallystick.compiler.one_pass.rolling import DAY_BITS, Counted, frames, movements, numbered, sweep
 from tallystick.sql.grain import Grain, Window
 
 Flag = Callable[[Cell], str]
+Range = tuple[int, int]
+"""Entities from a first number up to another, which is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class Plan:
     open_buckets: Mapping[Grain, int]
     """By grain, the first day of the first bucket that may still change."""
 
+    @property
+    def is_narrow(self) -> bool:
+        """Tell whether everything it takes to build the metric fits integers of 64 bits."""
+        return self.layout.is_narrow and all(found.kind == "BIGINT" for found in self.packings.values())
+
 
 def counted_table(member: Member) -> str:
     """Return the working table of additive cells by entity and day."""
@@ -72,13 +79,29 @@ def count_days(plan: Plan, stream: Stream) -> str:
     )
 
 
-def pack_presences(plan: Plan, stream: Stream) -> str:
-    """Return the query of sorted packed (eid, uid, day) of a distinct count; repeats are left for the sweep to skip."""
+def entity_rows(plan: Plan, stream: Stream, among: Range | None = None) -> str:
+    """Return the query of (packed entity and day, additive cells) of a gathered stream, repeats allowed."""
+    cells = [f"{sql} AS {name}" for name, sql in gathered_values(plan.layout).items()]
+    key = f"(c.eid::BIGINT << {DAY_BITS}) + (g.{DAY} - ({plan.extent.first}))"
+    joins = f"{join_entities(plan.family, plan.schema, stream)} WHERE true"
+    return f"SELECT {key} AS k, {', '.join(cells)} FROM {work(stream.table)} AS g {joins}{_among(among)}"
+
+
+def presence_keys(plan: Plan, stream: Stream, among: Range | None = None) -> str:
+    """Return the query of packed (eid, uid, day) of a distinct count, repeats allowed."""
     assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
-    key = stream.measure.name
-    found = plan.packings[key]
-    packed = found.pack("c.eid", uid_of(plan, stream), f"g.{DAY}")
-    return f"SELECT {packed} AS k FROM {presence_rows(plan, stream)} ORDER BY k"
+    packed = plan.packings[stream.measure.name].pack("c.eid", uid_of(plan, stream), f"g.{DAY}")
+    return f"SELECT {packed} AS k FROM {presence_rows(plan, stream)}{_among(among)}"
+
+
+def entity_sizes(plan: Plan, stream: Stream) -> str:
+    """Return the query of (eid, n): how many rows of a gathered stream each entity has."""
+    joins = join_entities(plan.family, plan.schema, stream)
+    return f"SELECT c.eid AS eid, count(*) AS n FROM {work(stream.table)} AS g {joins} GROUP BY c.eid"
+
+
+def _among(entities: Range | None) -> str:
+    return "" if entities is None else f" AND c.eid >= {entities[0]} AND c.eid < {entities[1]}"
 
 
 def uid_of(plan: Plan, stream: Stream) -> str:
@@ -98,8 +121,8 @@ def presence_rows(plan: Plan, stream: Stream) -> str:
     if name not in plan.raw_keys:
         kind = "LEFT JOIN" if missing else "JOIN"
         joins += f" {kind} {plan.schema.table(keys_table(stream))} AS k ON k.{key} = g.{key}"
-    where = "" if missing else f" WHERE g.{key} IS NOT NULL"
-    return f"{work(stream.table)} AS g {joins}{where}"
+    where = "true" if missing else f"g.{key} IS NOT NULL"
+    return f"{work(stream.table)} AS g {joins} WHERE {where}"
 
 
 def keeps_missing(layout: Layout, key: str) -> bool:
@@ -155,7 +178,7 @@ def _presences(plan: Plan, stream: Stream) -> list[str]:
     settled = plan.extent.settled
     seen = last_seen(packed, plan.packings[key], settled)
     return [
-        create_work(packed, pack_presences(plan, stream)),
+        create_work(packed, f"{presence_keys(plan, stream)} ORDER BY k"),
         flags(flags_table(plan.member, key), around, columns),
         plan.schema.create(layout.seen(key), seen),
         plan.schema.create(layout.recent(layout.seen(key)), presences(plan, stream, settled)),
@@ -200,8 +223,8 @@ def arms_of(plan: Plan, counted: Counted, keys: list[str], flag: Flag, tail: str
 def presences(plan: Plan, stream: Stream, since: int) -> str:
     """Return the query of (eid, uid, day) of a distinct count from a day on, without repeats."""
     rows = presence_rows(plan, stream)
-    where = f"{' AND' if ' WHERE ' in rows else ' WHERE'} g.{DAY} >= {since}"
-    return f"SELECT DISTINCT c.eid AS eid, ({uid_of(plan, stream)})::BIGINT AS uid, g.{DAY} AS day FROM {rows}{where}"
+    columns = f"c.eid AS eid, ({uid_of(plan, stream)})::BIGINT AS uid, g.{DAY} AS day"
+    return f"SELECT DISTINCT {columns} FROM {rows} AND g.{DAY} >= {since}"
 
 
 def _rolling(plan: Plan, counted: Counted) -> list[str]:

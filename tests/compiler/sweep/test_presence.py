@@ -1,0 +1,60 @@
+"""Flags of presences add up to distinct counts."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallystick.compiler.one_pass.layout import Cell
+from tallystick.compiler.one_pass.presence import enters, ever, in_grain, leaves, packing
+from tallystick.compiler.sweep.calendar import DayTable
+from tallystick.compiler.sweep.presence import Question, flagged, last_before, presences
+from tallystick.sql.expression import Merge
+from tallystick.sql.grain import Grain, Window
+
+FIRST, DAYS = 19_723, 40
+FOUND = packing(FIRST, FIRST + DAYS, 7, 3)
+CELL = Cell("users", Merge.SUM, "BIGINT", "BIGINT", key="users")
+ANY = Cell("users_p", Merge.SUM, "BIGINT", "BIGINT", key="users", counts_missing=True)
+WINDOW = Window(5)
+CALENDAR = DayTable(FIRST, {"b_week": np.array([FIRST + day - day % 7 for day in range(DAYS)])})
+ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 7), st.integers(0, DAYS - 1)), max_size=40)
+
+
+def pack(rows):
+    values = [(eid << FOUND.day_bits + FOUND.uid_bits) + (uid << FOUND.day_bits) + day for eid, uid, day in rows]
+    return presences(np.array(values, np.int64), FOUND)
+
+
+@given(ROWS)
+def test_flags_summed_up_are_distinct_counts(rows):
+    found = flagged(pack(rows), Question((CELL, ANY), (Grain.WEEK,), (WINDOW,), None), CALENDAR)
+    for cell, some in ((CELL, [row for row in rows if row[1]]), (ANY, rows)):
+        for eid in range(4):
+            mine = {(uid, day) for e, uid, day in some if e == eid}
+            here = found.eids == eid
+
+            def total(name, days, here=here):
+                return int(found.cells[name][here & (found.days >= days[0]) & (found.days < days[1])].sum())
+
+            assert total(ever(cell), (0, DAYS)) == len({uid for uid, _ in mine})
+            for day in range(DAYS):
+                assert total(cell.name, (day, day + 1)) == len({uid for uid, d in mine if d == day})
+                inside = {uid for uid, d in mine if day - WINDOW.days < d <= day}
+                gone = total(leaves(cell, WINDOW), (0, day - WINDOW.days + 1))
+                assert total(enters(cell, WINDOW), (0, day + 1)) - gone == len(inside)
+            for week in range(0, DAYS, 7):
+                inside = {uid for uid, d in mine if week <= d < week + 7}
+                assert total(in_grain(cell, Grain.WEEK), (week, week + 7)) == len(inside)
+
+
+@given(ROWS, st.integers(0, DAYS))
+def test_last_presence_of_each_pair_before_a_day(rows, day):
+    found = last_before(pack(rows), day)
+    expected = {}
+    for eid, uid, d in sorted(rows):
+        if d < day:
+            expected[eid, uid] = d
+    got = zip(found.eids.tolist(), found.uids.tolist(), found.days.tolist(), strict=True)
+    assert {(eid, uid): d for eid, uid, d in got} == expected
