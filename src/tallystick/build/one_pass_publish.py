@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tallystick.build import one_pass_state, relations
+from tallystick.build.one_pass_dense import write_out
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.aggregate_model import BUCKET
@@ -18,7 +19,7 @@ from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.held import Reach
 from tallystick.compiler.one_pass.interning import level
 from tallystick.compiler.one_pass.names import Schema, quoted
-from tallystick.compiler.one_pass.views import model_view, row_counts
+from tallystick.compiler.one_pass.views import model_spans, model_view, row_counts
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.sql.calendar import Calendar, floor_date, local_date, start_of_day
@@ -106,6 +107,12 @@ def query(project: Project, target: Publication, model: Model, schema: Schema, f
     return model_view(model, target.family, target.member, target.stored.layout, project, schema, reach)
 
 
+def spans(project: Project, target: Publication, model: Model, schema: Schema) -> str:
+    """Return the query of a model's stored rows and the days they hold."""
+    reach = _reach(project, target)
+    return model_spans(model, target.family, target.member, target.stored.layout, project, schema, reach)
+
+
 def _reach(project: Project, target: Publication, first: int | None = None) -> Reach:
     start = project.settings.start
     calendar = Calendar(project.settings.time_zone, project.settings.week_start)
@@ -121,7 +128,12 @@ def _write_table(
     table = schema.table(model.name)
     if not is_same or target.since is None or model.time.is_all_time:
         relations.keep_old(engine, model.name, built.definition_hash, built.built_at)
-        engine.execute(f"CREATE TABLE {table} AS {query(project, target, model, schema)}")
+        dense = query(project, target, model, schema)
+        if model.time.window is None:
+            engine.execute(f"CREATE TABLE {table} AS {dense}")
+            return
+        engine.execute(f"CREATE TABLE {table} AS {dense} LIMIT 0")
+        write_out(engine, model.name, spans(project, target, model, schema))
         return
     first = target.since
     if model.time.grain is not None:

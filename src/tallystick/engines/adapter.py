@@ -69,7 +69,7 @@ class Engine(Protocol):
 class EmbeddedEngine(Engine, Protocol):
     """An engine in this process, to which rows can be handed as they lie in memory (`Capabilities.one_pass`)."""
 
-    def insert(self, table: str, rows: pa.Table) -> None:
+    def insert(self, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
         """Add Arrow rows to a table of Tallystick's schema; columns are matched by name."""
 
 

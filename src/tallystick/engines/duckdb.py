@@ -189,14 +189,15 @@ class DuckDBEngine:
         """Create or replace a table of Tallystick's schema from Arrow rows."""
         self._take_in(rows, f"CREATE OR REPLACE TABLE {self.qualified(table)} AS SELECT * FROM incoming_rows")
 
-    def insert(self, table: str, rows: pa.Table) -> None:
+    def insert(self, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
         """Add Arrow rows to a table of Tallystick's schema; columns are matched by name."""
         self._take_in(rows, f"INSERT INTO {self.qualified(table)} BY NAME SELECT * FROM incoming_rows")
 
-    def _take_in(self, rows: pa.Table, statement: str) -> None:
-        batches = rows.combine_chunks().to_batches(max_chunksize=_ROW_GROUP)
+    def _take_in(self, rows: pa.Table | pa.RecordBatchReader, statement: str) -> None:
+        if hasattr(rows, "combine_chunks"):
+            rows = type(rows).from_batches(rows.combine_chunks().to_batches(max_chunksize=_ROW_GROUP), rows.schema)
         with self._translated():
-            self._connection.register("incoming_rows", type(rows).from_batches(batches, rows.schema))
+            self._connection.register("incoming_rows", rows)
             try:
                 self._connection.execute(statement)
             finally:

@@ -71,7 +71,7 @@ class GovernedEngine:
         """Create or replace a table of Tallystick's schema from Arrow rows."""
         self._engine.write(table, rows)
 
-    def insert(self, table: str, rows: pa.Table) -> None:
+    def insert(self, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
         """Add Arrow rows to a table of Tallystick's schema, where the engine is an embedded one."""
         embedded(self._engine).insert(table, rows)
 

@@ -11,12 +11,15 @@ from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass import days as calendar
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import dimension
-from tallystick.compiler.one_pass.held import Reach, condition, held_days, stored_rows
+from tallystick.compiler.one_pass.held import Held, Reach, condition, held_days, stored_rows
 from tallystick.compiler.one_pass.interning import entity_table, level
 from tallystick.compiler.one_pass.layout import Cell, Layout, companion
 from tallystick.compiler.one_pass.names import DIALECT, Schema, quoted
 from tallystick.definitions.project import Project
 from tallystick.sql.expression import substitute
+
+FIRST = "_first"
+UNTIL = "_until"
 
 
 def model_view(
@@ -35,11 +38,28 @@ def model_view(
     held = held_days(model, layout, reach)
     spread = f"unnest(range({held.first}, {held.until}))::INTEGER"
     bucket = calendar.as_date(spread if model.time.window is not None else held.first)
+    columns = [f"{bucket} AS {quoted(BUCKET)}", *_columns(model, member, layout, project)]
+    return _rows(model, family, layout, schema, held, columns)
+
+
+def model_spans(
+    model: Model, family: Family, member: Member, layout: Layout, project: Project, schema: Schema, reach: Reach
+) -> str:
+    """Return the query of a model's stored rows with the days they hold, as numbers [`FIRST`, `UNTIL`)."""
+    held = held_days(model, layout, reach)
+    columns = [f"({held.first})::INTEGER AS {FIRST}", f"({held.until})::INTEGER AS {UNTIL}"]
+    return _rows(model, family, layout, schema, held, [*columns, *_columns(model, member, layout, project)])
+
+
+def _columns(model: Model, member: Member, layout: Layout, project: Project) -> list[str]:
+    """Return the columns of a model behind its bucket: its entity's key, its dimensions, and its values."""
     names = [*([project.entities[model.entity].key] if model.has_entity else []), *model.by]
     stored = [*(["id"] if model.has_entity else []), *(dimension(i) for i in range(len(model.by)))]
-    columns = [f"{bucket} AS {quoted(BUCKET)}"]
-    columns += [f"e.{quoted(old)} AS {quoted(new)}" for old, new in zip(stored, names, strict=True)]
-    columns += [tree.sql(DIALECT) for tree in value_columns(member, layout, "c")]
+    keys = [f"e.{quoted(old)} AS {quoted(new)}" for old, new in zip(stored, names, strict=True)]
+    return [*keys, *(tree.sql(DIALECT) for tree in value_columns(member, layout, "c"))]
+
+
+def _rows(model: Model, family: Family, layout: Layout, schema: Schema, held: Held, columns: Sequence[str]) -> str:
     return (
         f"SELECT {', '.join(columns)} FROM {stored_rows(layout, schema, held)} AS c "
         f"JOIN {schema.table(entity_table(family, model.entity))} AS e ON e.eid = c.eid{condition(held)}"
