@@ -26,10 +26,10 @@ from one_pass_world import (
     project,
     without,
 )
-from tallystick.build import one_pass_sweep
 from tallystick.build.build import build
 from tallystick.compiler.one_pass.layout import Layout
 from tallystick.compiler.plan import plan
+from tallystick.compiler.sweep import entities
 from tallystick.definitions.metric import Aggregate, Metric, Views
 from tallystick.definitions.project import Warehouse
 from tallystick.engines.duckdb import DuckDBEngine
@@ -96,7 +96,7 @@ def test_start_of_the_project_bounds_buckets_but_not_what_windows_reach_back_to(
 @RUNS
 @given(world=WORLDS, views=VIEWS, name=st.sampled_from(["users", "total", "per_user", "two_counts"]))
 def test_entities_read_a_part_at_a_time_equal_their_direct_queries(engine, monkeypatch, rows, world, views, name):
-    monkeypatch.setattr(one_pass_sweep, "PART", rows)
+    monkeypatch.setattr(entities, "PART", rows)
     clear(engine)
     fill(engine, world)
     found = project([name], Calendar(), views)

@@ -141,7 +141,7 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> None:
             if name.startswith(f"{member.prefix}_"):
                 engine.drop(name)
         plan = _plan(job, member, mine, facts, extent)
-        if plan.is_narrow:
+        if one_pass_sweep.is_for_memory(engine, plan, mine):
             one_pass_sweep.create_tables(engine, plan, mine)
         else:
             execute(engine, tables.create_tables(plan, mine))

@@ -1,4 +1,4 @@
-"""Building a metric in memory: its gathered rows are read as arrays, a part of the entities at a time."""
+"""Building a metric in memory: its gathered rows are read once, and worked on some entities at a time."""
 
 from __future__ import annotations
 
@@ -7,73 +7,85 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from tallystick.compiler.one_pass import days
+from tallystick.compiler.one_pass import days, interning
 from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.names import work
-from tallystick.compiler.one_pass.tables import Plan, Range, entity_rows, entity_sizes, presence_keys
+from tallystick.compiler.one_pass.rolling import DAY_BITS
+from tallystick.compiler.one_pass.tables import Plan, base_keys, base_rows
+from tallystick.compiler.sweep import entities
 from tallystick.compiler.sweep.calendar import DayTable
 from tallystick.compiler.sweep.counters import Array, counters
+from tallystick.compiler.sweep.entities import BaseRows, Pairs, rows_of
 from tallystick.compiler.sweep.presence import presences
 from tallystick.compiler.sweep.tables import Columns, Gathered, column_types, table_rows
 from tallystick.engines.adapter import Engine, embedded
 
-PART = 4_000_000
-"""Rows of entities that are held at a time; a single row takes about 150 bytes on its way."""
+MOST = 50_000_000
+"""Gathered rows that are held in memory, at about 50 bytes each; what is larger is built by statements."""
 _ARROW = {"TINYINT": pa.int8(), "INTEGER": pa.int32(), "BIGINT": pa.int64()}
 
 
+def is_for_memory(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> bool:
+    """Tell whether a metric is one of whole numbers, and not too large to be built in memory."""
+    if not plan.is_narrow:
+        return False
+    sizes = " + ".join(f"(SELECT count(*) FROM {work(stream.table)})" for stream in streams)
+    return bool(engine.rows(f"SELECT {sizes} <= {MOST} AS fits")[0]["fits"])
+
+
 def create_tables(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> None:
-    """Write all tables of a metric with a narrow layout from its gathered streams."""
-    calendar = _calendar(engine, plan)
-    types = column_types(plan)
-    parts: dict[str, list[Columns]] = {table: [] for table in types}
+    """Write all tables of a metric from its gathered streams."""
+    calendar, types = _calendar(engine, plan), column_types(plan)
     fresh = set(types)
-    for part in _ranges(engine, plan, streams):
-        for table, columns in table_rows(plan, calendar, _gathered(engine, plan, streams, part)):
-            parts[table].append(columns)
-        for table, found in parts.items():
-            rows = _arrow(types[table], found)
-            if table in fresh:
-                engine.write(table, rows)
-            elif rows.num_rows:
-                embedded(engine).insert(table, rows)
-            found.clear()
+    for gathered in _gathered(engine, plan, streams):
+        found: dict[str, list[Columns]] = {table: [] for table in types}
+        for table, columns in table_rows(plan, calendar, gathered):
+            found[table].append(columns)
+        for table, some in found.items():
+            _write(engine, table, _arrow(types[table], some), is_new=table in fresh)
         fresh.clear()
+    for table in fresh:
+        _write(engine, table, _arrow(types[table], []), is_new=True)
 
 
-def _gathered(engine: Engine, plan: Plan, streams: Sequence[Stream], part: Range | None) -> Gathered:
-    additive, found = None, {}
-    for stream in streams:
-        if stream.measure is None:
-            columns = _read(engine, entity_rows(plan, stream, part))
-            additive = counters(columns.pop("k"), columns)
-        else:
-            name = stream.measure.name
-            found[name] = presences(_read(engine, presence_keys(plan, stream, part))["k"], plan.packings[name])
-    return Gathered(additive, found)
+def _gathered(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> Iterator[Gathered]:
+    """Yield what was gathered for some entities after the other."""
+    columns = _read(engine, interning.pairs(plan.family, plan.schema, plan.member))
+    pairs = Pairs(columns["bid"], columns["eid"])
+    keys = int(pairs.bids.max(initial=-1)) + 1
+    rows = [_base_rows(engine, plan, stream, keys) for stream in streams]
+    for part in entities.parts(pairs, rows):
+        additive, found = None, {}
+        for stream, base in zip(streams, rows, strict=True):
+            eids, of_rows = rows_of(part, base)
+            if stream.measure is None:
+                additive = counters((eids << DAY_BITS) + of_rows.pop("day"), of_rows)
+            else:
+                name = stream.measure.name
+                found[name] = presences(eids, of_rows["uid"], of_rows["day"], plan.packings[name])
+        yield Gathered(additive, found)
+
+
+def _base_rows(engine: Engine, plan: Plan, stream: Stream, keys: int) -> BaseRows:
+    query = base_rows(plan, stream) if stream.measure is None else base_keys(plan, stream)
+    columns = _read(engine, query)
+    return entities.base_rows(columns.pop("bid"), columns, keys)
 
 
 def _calendar(engine: Engine, plan: Plan) -> DayTable:
-    columns = _read(engine, f"SELECT * FROM {work(days.TABLE)} ORDER BY day")
-    return DayTable(plan.extent.first, {name: values.astype(np.int64) for name, values in columns.items()})
-
-
-def _ranges(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> Iterator[Range | None]:
-    """Return ranges of entities with about as many rows as are held at a time, None for all at once."""
-    sizes = " + ".join(f"(SELECT count(*) FROM {work(stream.table)})" for stream in streams)
-    if engine.rows(f"SELECT {sizes} AS n")[0]["n"] <= PART // 3:
-        yield None
-        return
-    arms = " UNION ALL ".join(entity_sizes(plan, stream) for stream in streams)
-    found = _read(engine, f"SELECT eid, sum(n)::BIGINT AS n FROM ({arms}) AS a GROUP BY eid ORDER BY eid")
-    number = (np.cumsum(found["n"]) - found["n"]) // PART
-    borders = found["eid"][np.flatnonzero(np.diff(number, prepend=-1))].tolist()
-    yield from zip(borders, [*borders[1:], int(found["eid"][-1]) + 1], strict=True)
+    return DayTable(plan.extent.first, _read(engine, f"SELECT * FROM {work(days.TABLE)} ORDER BY day"))
 
 
 def _read(engine: Engine, query: str) -> dict[str, Array]:
     table = engine.run(query)
-    return {name: table.column(name).to_numpy() for name in table.column_names}
+    return {name: table.column(name).to_numpy().astype(np.int64, copy=False) for name in table.column_names}
+
+
+def _write(engine: Engine, table: str, rows: pa.Table, *, is_new: bool) -> None:
+    if is_new:
+        engine.write(table, rows)
+    elif rows.num_rows:
+        embedded(engine).insert(table, rows)
 
 
 def _arrow(types: Mapping[str, str], parts: Sequence[Columns]) -> pa.Table:

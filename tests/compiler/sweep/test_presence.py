@@ -23,8 +23,8 @@ ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 7), st.integers(0, D
 
 
 def pack(rows):
-    values = [(eid << FOUND.day_bits + FOUND.uid_bits) + (uid << FOUND.day_bits) + day for eid, uid, day in rows]
-    return presences(np.array(values, np.int64), FOUND)
+    eids, uids, days = (np.array([row[place] for row in rows], np.int64) for place in range(3))
+    return presences(eids, uids, days, FOUND)
 
 
 @given(ROWS)

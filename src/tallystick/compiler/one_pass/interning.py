@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from tallystick.compiler.entity_paths import GROUP, MEMBER, anchor, membership
 from tallystick.compiler.lower import to_text
-from tallystick.compiler.one_pass.family import Family
+from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import ID, KEY, Stream, head_names
 from tallystick.compiler.one_pass.names import DIALECT, Schema, create_work, quoted, work
 from tallystick.compiler.relations import relation
@@ -81,7 +81,7 @@ def intern_base(family: Family, schema: Schema, found: Sequence[Stream]) -> list
 def intern_entities(family: Family, project: Project, schema: Schema) -> list[str]:
     """Return the statements that number entities reached from new base keys, and pair them up."""
     found: list[str] = []
-    pairs: list[str] = []
+    paired: list[str] = []
     for entity in family.entities:
         columns = ", ".join(map(quoted, _entity_columns(family, entity)))
         table, reached = schema.table(entity_table(family, entity)), work(f"reached_{entity}")
@@ -96,9 +96,9 @@ def intern_entities(family: Family, project: Project, schema: Schema) -> list[st
             found.append(f"INSERT INTO {table} SELECT {first}::INTEGER WHERE NOT EXISTS (SELECT 1 FROM {table})")
         on = _same("r", "e", _entity_columns(family, entity))
         number = f"{level(family, entity)}::TINYINT"
-        pairs.append(f"SELECT bid, eid, {number} AS level FROM {reached} AS r JOIN {table} AS e ON {on}")
+        paired.append(f"SELECT bid, eid, {number} AS level FROM {reached} AS r JOIN {table} AS e ON {on}")
     closure = schema.table(closure_table(family))
-    return [*found, f"INSERT INTO {closure} SELECT * FROM ({' UNION ALL '.join(pairs)}) AS p ORDER BY bid, eid"]
+    return [*found, f"INSERT INTO {closure} SELECT * FROM ({' UNION ALL '.join(paired)}) AS p ORDER BY bid, eid"]
 
 
 def pair_again(family: Family, project: Project, schema: Schema) -> list[str]:
@@ -160,14 +160,25 @@ def membership_changed(family: Family, project: Project, schema: Schema) -> str:
     return f"SELECT count(*) AS changed FROM ({' UNION ALL '.join(arms)}) AS differences"
 
 
+def join_base(family: Family, schema: Schema) -> str:
+    """Return the join from a gathered stream `g` to its base keys `b`."""
+    return f"JOIN {schema.table(base_table(family))} AS b ON {_same('g', 'b', head_names(family))}"
+
+
 def join_entities(family: Family, schema: Schema, stream: Stream) -> str:
     """Return the joins from a gathered stream `g` to base `b` and closure `c`, for the entities its metric asks for."""
-    wanted = sorted(level(family, entity) for entity in stream.member.entities)
-    levels = "" if len(wanted) == len(family.entities) else f" AND c.level IN ({', '.join(map(str, wanted))})"
-    return (
-        f"JOIN {schema.table(base_table(family))} AS b ON {_same('g', 'b', head_names(family))} "
-        f"JOIN {schema.table(closure_table(family))} AS c ON c.bid = b.bid{levels}"
-    )
+    wanted = _only(family, stream.member, " AND ")
+    return f"{join_base(family, schema)} JOIN {schema.table(closure_table(family))} AS c ON c.bid = b.bid{wanted}"
+
+
+def pairs(family: Family, schema: Schema, member: Member) -> str:
+    """Return the query of (bid, eid) for the entities a metric asks for, by entity."""
+    return f"SELECT bid, eid FROM {schema.table(closure_table(family))} AS c{_only(family, member, ' WHERE ')} ORDER BY eid"
+
+
+def _only(family: Family, member: Member, word: str) -> str:
+    levels = sorted(level(family, entity) for entity in member.entities)
+    return "" if len(levels) == len(family.entities) else f"{word}c.level IN ({', '.join(map(str, levels))})"
 
 
 def _reached(family: Family, project: Project, entity: str, base: str) -> str:

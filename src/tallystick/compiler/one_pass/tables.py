@@ -9,16 +9,14 @@ from tallystick.compiler.one_pass import days as calendar
 from tallystick.compiler.one_pass.counters import Arm, gathered_cells, gathered_values, merged
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
-from tallystick.compiler.one_pass.interning import join_entities, keys_table
+from tallystick.compiler.one_pass.interning import join_base, join_entities, keys_table
 from tallystick.compiler.one_pass.layout import NONE_BEFORE, VOID, Cell, Layout
 from tallystick.compiler.one_pass.names import Schema, create_work, quoted, work
 from tallystick.compiler.one_pass.presence import Packing, ever, flag_columns, flags, gaps, in_grain, last_seen, leaves
-from tallystick.compiler.one_pass.rolling import DAY_BITS, Counted, frames, movements, numbered, sweep
+from tallystick.compiler.one_pass.rolling import Counted, frames, movements, numbered, sweep
 from tallystick.sql.grain import Grain, Window
 
 Flag = Callable[[Cell], str]
-Range = tuple[int, int]
-"""Entities from a first number up to another, which is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +77,25 @@ def count_days(plan: Plan, stream: Stream) -> str:
     )
 
 
-def entity_rows(plan: Plan, stream: Stream, among: Range | None = None) -> str:
-    """Return the query of (packed entity and day, additive cells) of a gathered stream, repeats allowed."""
+def base_rows(plan: Plan, stream: Stream) -> str:
+    """Return the query of gathered rows as whole numbers: (bid, day, additive cells), days counted from the first."""
     cells = [f"{sql} AS {name}" for name, sql in gathered_values(plan.layout).items()]
-    key = f"(c.eid::BIGINT << {DAY_BITS}) + (g.{DAY} - ({plan.extent.first}))"
-    joins = f"{join_entities(plan.family, plan.schema, stream)} WHERE true"
-    return f"SELECT {key} AS k, {', '.join(cells)} FROM {work(stream.table)} AS g {joins}{_among(among)}"
+    columns = ", ".join(["b.bid", f"g.{DAY} - ({plan.extent.first}) AS day", *cells])
+    return f"SELECT {columns} FROM {work(stream.table)} AS g {join_base(plan.family, plan.schema)}"
 
 
-def presence_keys(plan: Plan, stream: Stream, among: Range | None = None) -> str:
-    """Return the query of packed (eid, uid, day) of a distinct count, repeats allowed."""
+def base_keys(plan: Plan, stream: Stream) -> str:
+    """Return the query of the gathered keys of a distinct count as (bid, day, uid), days counted from the first."""
+    columns = f"b.bid, g.{DAY} - ({plan.extent.first}) AS day, ({uid_of(plan, stream)})::BIGINT AS uid"
+    rows = presence_rows(plan, stream, join_base(plan.family, plan.schema))
+    return f"SELECT {columns} FROM {rows}"
+
+
+def pack_presences(plan: Plan, stream: Stream) -> str:
+    """Return the query of sorted packed (eid, uid, day) of a distinct count; repeats are left for the sweep to skip."""
     assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
     packed = plan.packings[stream.measure.name].pack("c.eid", uid_of(plan, stream), f"g.{DAY}")
-    return f"SELECT {packed} AS k FROM {presence_rows(plan, stream)}{_among(among)}"
-
-
-def entity_sizes(plan: Plan, stream: Stream) -> str:
-    """Return the query of (eid, n): how many rows of a gathered stream each entity has."""
-    joins = join_entities(plan.family, plan.schema, stream)
-    return f"SELECT c.eid AS eid, count(*) AS n FROM {work(stream.table)} AS g {joins} GROUP BY c.eid"
-
-
-def _among(entities: Range | None) -> str:
-    return "" if entities is None else f" AND c.eid >= {entities[0]} AND c.eid < {entities[1]}"
+    return f"SELECT {packed} AS k FROM {presence_rows(plan, stream)} ORDER BY k"
 
 
 def uid_of(plan: Plan, stream: Stream) -> str:
@@ -112,11 +106,11 @@ def uid_of(plan: Plan, stream: Stream) -> str:
     return "coalesce(k.uid, 0)" if keeps_missing(plan.layout, stream.measure.name) else "k.uid"
 
 
-def presence_rows(plan: Plan, stream: Stream) -> str:
-    """Return the FROM clause that brings gathered keys `g` to entities `c` and numbers `k`."""
+def presence_rows(plan: Plan, stream: Stream, joins: str | None = None) -> str:
+    """Return the FROM clause that brings gathered keys `g` to entities `c` (or by other joins) and numbers `k`."""
     assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
     name, key = stream.measure.name, quoted(KEY)
-    joins = join_entities(plan.family, plan.schema, stream)
+    joins = joins or join_entities(plan.family, plan.schema, stream)
     missing = keeps_missing(plan.layout, name)
     if name not in plan.raw_keys:
         kind = "LEFT JOIN" if missing else "JOIN"
@@ -178,7 +172,7 @@ def _presences(plan: Plan, stream: Stream) -> list[str]:
     settled = plan.extent.settled
     seen = last_seen(packed, plan.packings[key], settled)
     return [
-        create_work(packed, f"{presence_keys(plan, stream)} ORDER BY k"),
+        create_work(packed, pack_presences(plan, stream)),
         flags(flags_table(plan.member, key), around, columns),
         plan.schema.create(layout.seen(key), seen),
         plan.schema.create(layout.recent(layout.seen(key)), presences(plan, stream, settled)),

@@ -64,9 +64,10 @@ class Presences:
         return Presences(self.packed[rows], self.packing)
 
 
-def presences(packed: Array, packing: Packing) -> Presences:
-    """Return presences from packed values in any order, repeats allowed."""
-    ordered = np.sort(packed)
+def presences(eids: Array, uids: Array, days: Array, packing: Packing) -> Presences:
+    """Return presences from rows in any order, repeats allowed; days are counted from the first one."""
+    ordered = (eids << (packing.day_bits + packing.uid_bits)) + (uids << packing.day_bits) + days
+    ordered.sort()
     return Presences(ordered[runs(ordered)], packing)
 
 
