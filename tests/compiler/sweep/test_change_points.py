@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.compiler.one_pass.rolling import DAY_BITS
-from tallystick.compiler.sweep.change_points import change_points
+from tallystick.compiler.sweep.change_points import Points, Until, change_points
 from tallystick.compiler.sweep.counters import Counters, counters
 
 OPEN = 10_000
@@ -22,21 +22,21 @@ def counted(rows: list[tuple[int, int, int]]) -> Counters:
     return counters(keys, {"n": np.ones(len(rows), np.int64), "total": values})
 
 
-@given(ROWS, st.integers(1, 50), st.integers(0, 60))
-def test_every_day_of_every_entity_has_the_sums_of_its_window(rows, window, last):
+def rows_of(points: Points) -> list[tuple[int, ...]]:
+    columns = [points.eids, points.days, points.nexts, *points.cells.values()]
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@given(ROWS, st.integers(1, 50), st.integers(0, 60), st.integers(0, 60))
+def test_every_day_of_every_entity_has_the_sums_of_its_window(rows, window, last, settle):
     found = counted(rows)
     gone = Counters(found.keys + window, found.cells)
-    points = change_points(found, gone, "n", last, still_open=OPEN)
+    settled, recent = change_points(found, gone, "n", Until(last, settle, OPEN))
+    assert all(until < settle for _, _, until, *_ in rows_of(settled))
+    assert all(until >= settle for _, _, until, *_ in rows_of(recent))
     held = {
         (eid, day): (n, total)
-        for eid, first, until, n, total in zip(
-            points.eids.tolist(),
-            points.days.tolist(),
-            points.nexts.tolist(),
-            points.cells["n"].tolist(),
-            points.cells["total"].tolist(),
-            strict=True,
-        )
+        for eid, first, until, n, total in rows_of(settled) + rows_of(recent)
         for day in range(first, min(until, last + 1))
     }
     expected = {}
@@ -51,8 +51,8 @@ def test_every_day_of_every_entity_has_the_sums_of_its_window(rows, window, last
 @given(ROWS, st.integers(1, 50))
 def test_a_point_says_something_new(rows, window):
     found = counted(rows)
-    points = change_points(found, Counters(found.keys + window, found.cells), "n", 100, still_open=OPEN)
-    cells = list(zip(points.eids, points.days, points.nexts, points.cells["n"], points.cells["total"], strict=True))
+    gone = Counters(found.keys + window, found.cells)
+    cells = rows_of(change_points(found, gone, "n", Until(100, 2 * OPEN, OPEN))[0])
     for before, after in itertools.pairwise(cells):
         touching = before[0] == after[0] and before[2] == after[1]
         assert not touching or before[3:] != after[3:]
@@ -60,4 +60,4 @@ def test_a_point_says_something_new(rows, window):
 
 def test_nothing_moves_in_nothing():
     nothing = counted([])
-    assert len(change_points(nothing, nothing, "n", 10, still_open=OPEN)) == 0
+    assert [len(points) for points in change_points(nothing, nothing, "n", Until(10, 10, OPEN))] == [0, 0]

@@ -8,16 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from tallystick.compiler.one_pass.rolling import DAY_BITS
-from tallystick.compiler.sweep.counters import Array, Counters, Mask, is_last
+from tallystick.compiler.sweep.counters import Array, Counters, Mask, Short, is_last
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """The last day of change points, and the first one that may be read again: points that end before it are settled.
+
+    The last point of an entity holds until `still_open`. All are counted from the first day.
+    """
+
+    last: int
+    settled: int
+    still_open: int
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
     """Change points: the cells hold from `days` up to the day before `nexts`, both counted from the first day."""
 
-    eids: Array
-    days: Array
-    nexts: Array
+    eids: Short
+    days: Short
+    nexts: Short
     cells: Mapping[str, Array]
 
     def __len__(self) -> int:
@@ -29,12 +41,11 @@ class Points:
         return Points(self.eids[rows], self.days[rows], self.nexts[rows], cells)
 
 
-def change_points(entering: Counters, leaving: Counters, exists: str, last: int, *, still_open: int) -> Points:
-    """Return where what is inside a window changes, up to a last day, and is not nothing (`exists` tells).
+def change_points(entering: Counters, leaving: Counters, exists: str, ask: Until) -> tuple[Points, Points]:
+    """Return where what is inside a window changes and is not nothing (`exists` tells): what is settled, and the rest.
 
-    Both name the same cells; what leaves is keyed by the day it does. All movements of an entity, those after the last
-    day too, add up to nothing, so that one running sum over all of them needs no partitions. The last point of an
-    entity holds until `still_open`.
+    Both arguments name the same cells; what leaves is keyed by the day it does. All movements of an entity, those after
+    the last day too, add up to nothing, so that one running sum over all of them needs no partitions.
     """
     keys = np.concatenate([entering.keys, leaving.keys])
     # Both parts are sorted: a stable sort merges them in one go.
@@ -45,12 +56,16 @@ def change_points(entering: Counters, leaving: Counters, exists: str, last: int,
     sums = [np.cumsum(values)[held] for values in moved]
     changed = _changes(sums)
     keys = keys[held][changed]
-    found = dict(zip(entering.cells, (values[changed] for values in sums), strict=True))
-    eids, days = keys >> DAY_BITS, keys & (2**DAY_BITS - 1)
-    nexts = np.full(len(keys), still_open)
-    stays = (eids[1:] == eids[:-1]) & (days[1:] <= last)
-    nexts[:-1] = np.where(stays, days[1:], still_open)
-    return Points(eids, days, nexts, found).take((found[exists] > 0) & (days <= last))
+    cells = dict(zip(entering.cells, (values[changed] for values in sums), strict=True))
+    eids, days = (keys >> DAY_BITS).astype(np.int32), (keys & (2**DAY_BITS - 1)).astype(np.int32)
+    nexts = np.full(len(keys), ask.still_open, np.int32)
+    np.copyto(nexts[:-1], days[1:], where=(eids[1:] == eids[:-1]) & (days[1:] <= ask.last))
+    found, exist, settled = (
+        Points(eids, days, nexts, cells),
+        (cells[exists] > 0) & (days <= ask.last),
+        nexts < ask.settled,
+    )
+    return found.take(exist & settled), found.take(exist & ~settled)
 
 
 def _changes(sums: Sequence[Array]) -> Mask:

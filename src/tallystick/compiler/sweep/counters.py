@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tallystick.compiler.one_pass.rolling import DAY_BITS
 
 Array = npt.NDArray[np.int64]
+Short = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
 PIECE = 1 << 17

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tallystick.compiler.one_pass.layout import NONE_BEFORE, OPEN, Cell
 from tallystick.compiler.one_pass.presence import enters, ever, in_grain, leaves
 from tallystick.compiler.one_pass.rolling import DAY_BITS, WINDOW
 from tallystick.compiler.one_pass.tables import Plan
 from tallystick.compiler.sweep.calendar import DayTable
-from tallystick.compiler.sweep.change_points import change_points
+from tallystick.compiler.sweep.change_points import Until, change_points
 from tallystick.compiler.sweep.counters import Array, Counters, added, pieces, runs, together
 from tallystick.compiler.sweep.presence import Presences, Question, flagged, last_before
 from tallystick.sql.grain import Grain, Window
 
-Columns = Mapping[str, Array]
+Columns = Mapping[str, npt.NDArray[np.integer[Any]]]
+"""By name, columns of whole numbers as they are stored, or wider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +129,12 @@ def _points(plan: Plan, calendar: DayTable, every: Counters, window: Window) -> 
     """Yield the change points of a window: those that ended before any day that may be read again, and the others."""
     layout, extent = plan.layout, plan.extent
     entering = _moving(layout.cells, every, every.keys, partial(enters, window=window))
-    days = every.days
-    gone = every.keys + (calendar.leave(window, days) - days)
+    gone = every.keys + (calendar.leave(window, every.days) - every.days)
     leaving = _moving(layout.cells, every, gone, partial(leaves, window=window))
-    last, still_open = extent.last - extent.first, OPEN - extent.first
-    found = change_points(entering, leaving, layout.exists, last, still_open=still_open)
-    ended = found.nexts < extent.settled - extent.first
-    for table, rows in ((layout.rolling, found.take(ended)), (layout.recent(layout.rolling), found.take(~ended))):
-        number = np.full(len(rows), layout.number(window))
+    ask = Until(extent.last - extent.first, extent.settled - extent.first, OPEN - extent.first)
+    tables = layout.rolling, layout.recent(layout.rolling)
+    for table, rows in zip(tables, change_points(entering, leaving, layout.exists, ask), strict=True):
+        number = np.full(len(rows), layout.number(window), np.int8)
         days, nexts = rows.days + extent.first, rows.nexts + extent.first
         yield table, {WINDOW: number, "eid": rows.eids, "day": days, "nxt": nexts, **rows.cells}
 
