@@ -92,6 +92,7 @@ def _arrow(types: Mapping[str, str], parts: Sequence[Columns]) -> pa.Table:
     columns = {}
     for name, kind in types.items():
         arrow = _ARROW[kind]
-        chunks = [pa.array(part[name].astype(arrow.to_pandas_dtype(), copy=False)) for part in parts]
-        columns[name] = pa.chunked_array(chunks, arrow)
+        # One copy that also narrows: chunks would be copied into batches once more.
+        found = [part[name] for part in parts] or [np.zeros(0, np.int64)]
+        columns[name] = pa.array(np.concatenate(found, dtype=arrow.to_pandas_dtype(), casting="same_kind"), arrow)
     return pa.table(columns)
