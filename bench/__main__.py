@@ -1,4 +1,7 @@
-"""`python -m bench` runs the full form, `--quick` the short one; `--only NAME…` some suites, `--rounds`, `--rows`."""
+"""`python -m bench` runs the full form, `--quick` the short one; `--only NAME…` some suites, `--rounds`, `--rows`.
+
+With `--only`, rows of other suites are kept as they are, with the day they were measured.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from bench import collector, collector_overhead, daily, factory, result, sqlmesh_peer
+from bench import collector, collector_overhead, daily, factory, real, result, sqlmesh_peer
 from bench.process import ROOT
 from bench.result import Result
 
@@ -32,6 +35,9 @@ class Form:
 
 FULL = Form("bench", 1_000_000, (1_000_000, 3_000_000, 10_000_000), 10_000_000, 5, 5, 16)
 QUICK = Form("bench-quick", 100_000, (100_000, 200_000), 200_000, 2, 1, 183)
+
+LONG = ("real",)
+"""What the short form leaves out: real data cannot be made smaller."""
 
 
 def main() -> None:
@@ -58,16 +64,21 @@ def main() -> None:
             "scale": lambda: factory.scale(folder, say, sizes=form.sizes, rounds=max(1, rounds // 2)),
             "append": lambda: daily.append(folder, say, rows=form.large, rounds=max(3, rounds)),
             "reads": lambda: daily.reads(folder, say, rows=form.large, rounds=max(5, rounds)),
+            "real": lambda: real.real(folder, say, rounds=2),
             "collector": lambda: collector.collector(folder, say, collector_sizes(asked)),
             "overhead": lambda: collector_overhead.overhead(folder, say, rounds=max(3, rounds)),
             "compile": lambda: compiling(say, rounds=1 if asked.quick else rounds, peer=not asked.quick),
         }
         results: list[Result] = []
         for suite, work in suites.items():
-            if not asked.only or suite in asked.only:
+            if suite in asked.only or not (asked.only or (asked.quick and suite in LONG)):
                 found = work()
                 results += [without_goal(row) for row in found] if asked.quick and suite != "compile" else found
-                result.write(results, form.name, perf_counter() - started)
+                if not asked.only:
+                    result.write(results, f"make {form.name}", perf_counter() - started)
+    if asked.only:
+        command = f"python -m bench{' --quick' * asked.quick} --only {' '.join(asked.only)}"
+        result.write(result.with_earlier(results), command, perf_counter() - started)
     for row in results:
         mark = {True: "ok  ", False: "MISS", None: "    "}[row.ok]
         print(f"{mark} {row.name}: {row.value} {row.unit} ({row.goal or 'no goal'})  {row.detail}")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+EARLIER = "of an earlier run,"
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,31 @@ def reported(name: str, value: float, unit: str, detail: str) -> Result:
     return Result(name, round(value, 3), unit, None, None, detail)
 
 
+def with_earlier(results: Sequence[Result]) -> list[Result]:
+    """Return results in the place of earlier ones of the same name, and those not measured again with their date."""
+    fresh = {row.name: row for row in results}
+    found: list[Result] = []
+    for old in (Result(**row) for row in json.loads(RESULTS.read_text(encoding="utf-8"))):
+        row = fresh.pop(old.name, None)
+        dated = old.detail if EARLIER in old.detail else f"{EARLIER} {_date_of_page()}; {old.detail}"
+        found.append(row or replace(old, detail=dated))
+    return [*found, *fresh.values()]
+
+
+def _date_of_page() -> str:
+    return re.search(r" on (\d{4}-\d\d-\d\d) in ", PAGE.read_text(encoding="utf-8"))[1]  # type: ignore[index]
+
+
 def write(results: Sequence[Result], form: str, seconds: float) -> None:
-    """Write bench/results.json and docs/benchmarks.md."""
-    (ROOT / "bench" / "results.json").write_text(
-        json.dumps([asdict(r) for r in results], indent=1, ensure_ascii=False) + "\n"
-    )
+    """Write bench/results.json and docs/benchmarks.md; `form` is the command that was run."""
+    head = f"Written by `{form}` on {datetime.now(UTC):%Y-%m-%d} in {seconds:.0f} s. {_machine()} {_versions()}"
+    if any(EARLIER in row.detail for row in results):
+        head += f" Rows that say “{EARLIER}” were not measured again."
+    RESULTS.write_text(json.dumps([asdict(r) for r in results], indent=1, ensure_ascii=False) + "\n")
     page = [
         "# Benchmarks",
         "",
-        f"Written by `make {form}` on {datetime.now(UTC):%Y-%m-%d} in {seconds:.0f} s. {_machine()} {_versions()}",
+        head,
         "",
         "Contenders run in processes of their own, in turns, with two threads; a ratio is the median of the ratios of "
         "its rounds, over CPU seconds (user and system, children included). A timing counts only after every model of "
@@ -68,8 +88,7 @@ def write(results: Sequence[Result], form: str, seconds: float) -> None:
         mark = {True: "✓", False: "✗", None: "–"}[row.ok]
         value = "not run" if row.value is None else f"{row.value:g} {row.unit}"
         page.append(f"| {row.name} | {value} | {row.goal or ''} | {mark} | {row.detail} |")
-    (ROOT / "docs").mkdir(exist_ok=True)
-    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(page) + "\n")
+    PAGE.write_text("\n".join(page) + "\n")
 
 
 def _machine() -> str:

@@ -64,6 +64,20 @@ def test_a_query_that_costs_too_much_is_not_run(live: Live) -> None:
     assert "max_cost" in str(caught.value.hint)
 
 
+def test_a_build_reads_its_own_tables_whatever_they_cost(tmp_path: Path) -> None:
+    write_project(tmp_path, 'engine = "duckdb"', "max_cost = 1000")
+    engine = connect(load(tmp_path))
+    engine.execute("CREATE TEMP TABLE _pass_rows AS SELECT range AS n FROM range(5000)")
+    engine.create_as("_kept", "SELECT n FROM temp._pass_rows")
+    engine.create_as("shown", "SELECT n FROM temp._pass_rows")
+    assert engine.run("SELECT n FROM _pass_rows").num_rows == 5000
+    assert engine.run(f"SELECT n FROM {engine.qualified('_kept')} JOIN _pass_rows USING (n)").num_rows == 5000
+    for query in (f"SELECT n FROM {engine.qualified('shown')}", "SELECT n FROM _pass_rows, range(3)"):
+        with pytest.raises(QueryTooCostlyError):
+            engine.run(query)
+    engine.close()
+
+
 def test_a_join_that_explodes_costs_on_duckdb(tmp_path: Path) -> None:
     write_project(tmp_path, 'engine = "duckdb"', "max_cost = 100000")
     engine = connect(load(tmp_path))

@@ -19,26 +19,27 @@ from tallystick.definitions.source import Source
 
 def definition_hash(model: Model, project: Project) -> str:
     """Return 16 hexadecimal digits over everything that decides a model's values."""
-    return _hash(model, _metric_facts(project.metrics[model.metric], project), project)
+    return _hash(model, _metric_facts(project.metrics[model.metric], project), _edges(project), project)
 
 
 def definition_hashes(models: Iterable[Model], project: Project) -> dict[Model, str]:
     """Return the hashes of several models; what those of one metric have in common is gathered once."""
     facts: dict[str, dict[str, Any]] = {}
+    edges = _edges(project)
     found: dict[Model, str] = {}
     for model in models:
         if model.metric not in facts:
             facts[model.metric] = _metric_facts(project.metrics[model.metric], project)
-        found[model] = _hash(model, facts[model.metric], project)
+        found[model] = _hash(model, facts[model.metric], edges, project)
     return found
 
 
-def _hash(model: Model, metric_facts: dict[str, Any], project: Project) -> str:
+def _hash(model: Model, metric_facts: dict[str, Any], edges: dict[str, Any], project: Project) -> str:
     metric = project.metrics[model.metric]
     facts = {
         "metric": metric_facts,
         "entity": model.entity,
-        "edges": _edges(project) if model.has_entity else None,
+        "edges": edges if model.has_entity else None,
         "time": model.time.suffix,
         "by": {name: _dimension(name, metric, project) for name in model.by},
         "zone": project.settings.time_zone,

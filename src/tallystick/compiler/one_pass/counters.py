@@ -47,10 +47,12 @@ def gathered_cells(layout: Layout) -> dict[str, str]:
             found[cell.name] = f"count(g.{of})::BIGINT"
         elif cell.name in layout.nullable:
             found[cell.name] = (
-                f"coalesce(sum(g.{cell.name}), 0)::{cell.stored}" if cell.exact else merge(cell, f"g.{cell.name}")
+                f"coalesce(sum({cell.whole(f'g.{cell.name}')}), 0)::{cell.stored}"
+                if cell.exact
+                else merge(cell, f"g.{cell.name}")
             )
         else:
-            found[cell.name] = merge(cell, f"g.{cell.name}")
+            found[cell.name] = merge(cell, cell.whole(f"g.{cell.name}"))
     return found
 
 
@@ -62,9 +64,9 @@ def gathered_values(layout: Layout) -> dict[str, str]:
         if cell.name in companions:
             found[cell.name] = f"(g.{companions[cell.name]} IS NOT NULL)::BIGINT"
         elif cell.name in layout.nullable:
-            found[cell.name] = f"coalesce(g.{cell.name}, 0)::BIGINT"
+            found[cell.name] = f"coalesce({cell.whole(f'g.{cell.name}')}, 0)::BIGINT"
         else:
-            found[cell.name] = f"g.{cell.name}::BIGINT"
+            found[cell.name] = f"{cell.whole(f'g.{cell.name}')}::BIGINT"
     return found
 
 

@@ -16,6 +16,8 @@ VOID = -100_000_000
 """Added to the `nxt` of a change point that was copied to the small table: it then ends before it begins."""
 MAX_INTEGER = 2**62
 MAX_EXACT_DOUBLE = 2**53
+MAX_SCALED = 10**17
+"""Decimals as whole numbers stay below it, so that they fit 18 digits whatever the rounding of their measured size."""
 
 N = "n"
 
@@ -24,7 +26,8 @@ N = "n"
 class Cell:
     """One stored number of a metric per entity and time.
 
-    `stored` is the type it is kept in, `shown` the type its engine gives it. What is `exact` may be taken away again
+    `stored` is the type it is kept in, `shown` the type its engine gives it; decimals are kept as whole numbers with
+    `scale` digits behind the point where they fit (performance spec §2.5). What is `exact` may be taken away again
     without a trace, so rolling windows are running sums; everything else is merged anew for each window. `key` names
     the distinct count a cell belongs to.
     """
@@ -36,6 +39,11 @@ class Cell:
     exact: bool = True
     key: str | None = None
     counts_missing: bool = False
+    scale: int = 0
+
+    def whole(self, column: str) -> str:
+        """Return the SQL of a gathered value as the number that is stored."""
+        return f"({column} * {10**self.scale})" if self.scale else column
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +202,9 @@ def _cell(part: Component, kind: str, facts: Facts) -> Cell:
         small = facts.magnitude < MAX_INTEGER
         return Cell(part.name, part.merge, "BIGINT" if small else "HUGEINT", "BIGINT" if small else "HUGEINT")
     if kind.startswith("DECIMAL"):
+        scale = int(kind.rstrip(")").partition(",")[2])
+        if facts.magnitude < MAX_SCALED / 10.0**scale:
+            return Cell(part.name, part.merge, "BIGINT", kind, scale=scale)
         return Cell(part.name, part.merge, kind, kind)
     if kind in {"DOUBLE", "FLOAT"} and facts.is_whole and facts.magnitude < MAX_EXACT_DOUBLE:
         return Cell(part.name, part.merge, "BIGINT", kind)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
-from tallystick.compiler.one_pass.layout import MAX_EXACT_DOUBLE, MAX_INTEGER, Facts, Layout, components
+from tallystick.compiler.one_pass.layout import MAX_EXACT_DOUBLE, MAX_INTEGER, MAX_SCALED, Facts, Layout, components
 from tallystick.compiler.one_pass.names import quoted, work
 from tallystick.sql.expression import Merge
 
@@ -78,6 +78,8 @@ def _sum_fits(layout: Layout, name: str, facts: Facts, before: float) -> bool:
         return False
     if cell.shown in _FLOATS and cell.stored == "BIGINT":
         return facts.is_whole and before + facts.magnitude < MAX_EXACT_DOUBLE
+    if cell.scale:
+        return before + facts.magnitude < MAX_SCALED / 10.0**cell.scale
     return cell.stored != "BIGINT" or before + facts.magnitude < MAX_INTEGER
 
 

@@ -96,6 +96,9 @@ def value_columns(member: Member, layout: Layout, table: str) -> list[exp.Expr]:
 
 def _shown(cell: Cell, layout: Layout, table: str) -> exp.Expr:
     column: exp.Expr = exp.column(cell.name, table)
+    if cell.scale:
+        unit = exp.Literal.number(f"0.{'1'.zfill(cell.scale)}")
+        column = exp.Mul(this=exp.cast(column, "DECIMAL(18, 0)", dialect=DIALECT), expression=unit)
     if cell.shown != cell.stored:
         column = exp.cast(column, cell.shown, dialect=DIALECT)
     if cell.name in layout.nullable:
