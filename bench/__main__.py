@@ -31,10 +31,12 @@ class Form:
     rounds: int
     peers: int
     step: int
+    least: int
+    """Rounds of what takes moments, whatever is asked for."""
 
 
-FULL = Form("bench", 1_000_000, (1_000_000, 3_000_000, 10_000_000), 10_000_000, 5, 5, 16)
-QUICK = Form("bench-quick", 100_000, (100_000, 200_000), 200_000, 2, 1, 183)
+FULL = Form("bench", 1_000_000, (1_000_000, 3_000_000, 10_000_000), 10_000_000, 5, 5, 16, 3)
+QUICK = Form("bench-quick", 50_000, (50_000, 100_000), 100_000, 1, 1, 365, 1)
 
 LONG = ("real",)
 """What the short form leaves out: real data cannot be made smaller."""
@@ -62,11 +64,11 @@ def main() -> None:
                 folder, say, rows=rows, rounds=rounds, step=form.step, peers=min(form.peers, rounds)
             ),
             "scale": lambda: factory.scale(folder, say, sizes=form.sizes, rounds=max(1, rounds // 2)),
-            "append": lambda: daily.append(folder, say, rows=form.large, rounds=max(3, rounds)),
-            "reads": lambda: daily.reads(folder, say, rows=form.large, rounds=max(5, rounds)),
+            "append": lambda: daily.append(folder, say, rows=form.large, rounds=max(form.least, rounds)),
+            "reads": lambda: daily.reads(folder, say, rows=form.large, rounds=max(form.least, rounds)),
             "real": lambda: real.real(folder, say, rounds=2),
             "collector": lambda: collector.collector(folder, say, collector_sizes(asked)),
-            "overhead": lambda: collector_overhead.overhead(folder, say, rounds=max(3, rounds)),
+            "overhead": lambda: collector_overhead.overhead(folder, say, rounds=max(form.least, rounds)),
             "compile": lambda: compiling(say, rounds=1 if asked.quick else rounds, peer=not asked.quick),
         }
         results: list[Result] = []
