@@ -14,14 +14,14 @@ from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.one_pass.tables import Plan, base_keys, base_rows
 from tallystick.compiler.sweep import entities
 from tallystick.compiler.sweep.calendar import DayTable
-from tallystick.compiler.sweep.counters import Array, counters
+from tallystick.compiler.sweep.counters import Whole, counters
 from tallystick.compiler.sweep.entities import BaseRows, Pairs, rows_of
 from tallystick.compiler.sweep.presence import presences
 from tallystick.compiler.sweep.tables import Columns, Gathered, column_types, table_rows
 from tallystick.engines.adapter import Engine, embedded
 
 MOST = 50_000_000
-"""Gathered rows that are held in memory, at about 50 bytes each; what is larger is built by statements."""
+"""Gathered rows that are held in memory, at about 40 bytes each; what is larger is built by statements."""
 _ARROW = {"TINYINT": pa.int8(), "INTEGER": pa.int32(), "BIGINT": pa.int64()}
 
 
@@ -51,7 +51,7 @@ def create_tables(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> None
 def _gathered(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> Iterator[Gathered]:
     """Yield what was gathered for some entities after the other."""
     columns = _read(engine, interning.pairs(plan.family, plan.schema, plan.member))
-    pairs = Pairs(columns["bid"], columns["eid"])
+    pairs = Pairs(columns["bid"].astype(np.int64), columns["eid"].astype(np.int64))
     keys = int(pairs.bids.max(initial=-1)) + 1
     rows = [_base_rows(engine, plan, stream, keys) for stream in streams]
     for part in entities.parts(pairs, rows):
@@ -73,12 +73,13 @@ def _base_rows(engine: Engine, plan: Plan, stream: Stream, keys: int) -> BaseRow
 
 
 def _calendar(engine: Engine, plan: Plan) -> DayTable:
-    return DayTable(plan.extent.first, _read(engine, f"SELECT * FROM {work(days.TABLE)} ORDER BY day"))
+    columns = _read(engine, f"SELECT * FROM {work(days.TABLE)} ORDER BY day")
+    return DayTable(plan.extent.first, {name: values.astype(np.int64) for name, values in columns.items()})
 
 
-def _read(engine: Engine, query: str) -> dict[str, Array]:
+def _read(engine: Engine, query: str) -> dict[str, Whole]:
     table = engine.run(query)
-    return {name: table.column(name).to_numpy().astype(np.int64, copy=False) for name in table.column_names}
+    return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
 def _write(engine: Engine, table: str, rows: pa.Table, *, is_new: bool) -> None:

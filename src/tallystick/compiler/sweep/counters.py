@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from tallystick.compiler.one_pass.rolling import DAY_BITS
 
 Array = npt.NDArray[np.int64]
 Short = npt.NDArray[np.int32]
+Whole = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
 PIECE = 1 << 17
@@ -45,7 +47,7 @@ class Counters:
         return Counters(self.keys[rows], {name: values[rows] for name, values in self.cells.items()})
 
 
-def counters(keys: Array, cells: Mapping[str, Array]) -> Counters:
+def counters(keys: Array, cells: Mapping[str, Whole]) -> Counters:
     """Return counters from rows in any order, adding up those of the same entity and day."""
     order = np.argsort(keys)
     ordered = keys[order]
@@ -94,9 +96,9 @@ def is_last(values: Array) -> Mask:
     return ends
 
 
-def added(values: Array, starts: Array) -> Array:
+def added(values: Whole, starts: Array) -> Array:
     """Return the sums of values from each start to the next one."""
-    return np.add.reduceat(values, starts) if len(starts) else np.zeros(0, np.int64)
+    return np.add.reduceat(values.astype(np.int64, copy=False), starts) if len(starts) else np.zeros(0, np.int64)
 
 
 def counted(mask: Mask, ends: Array) -> Array:

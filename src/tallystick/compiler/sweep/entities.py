@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from tallystick.compiler.sweep.counters import Array
+from tallystick.compiler.sweep.counters import Array, Whole
 
 PART = 1 << 20
 """Rows of entities that are worked on at a time; a row takes about 150 bytes on its way."""
@@ -23,7 +23,7 @@ class BaseRows:
     """Rows sorted by base key; those of key `b` lie from `starts[b]` up to `starts[b + 1]`."""
 
     starts: Array
-    columns: Mapping[str, Array]
+    columns: Mapping[str, Whole]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Pairs:
     eids: Array
 
 
-def base_rows(bids: Array, columns: Mapping[str, Array], keys: int) -> BaseRows:
+def base_rows(bids: Whole, columns: Mapping[str, Whole], keys: int) -> BaseRows:
     """Return rows of at least so many base keys from rows in any order; some keys may count for no entity."""
     keys = max(keys, int(bids.max(initial=-1)) + 1)
     order = np.argsort(bids, kind="stable")
@@ -53,7 +53,7 @@ def parts(pairs: Pairs, found: Sequence[BaseRows]) -> Iterator[Pairs]:
         yield Pairs(pairs.bids[begin:end], pairs.eids[begin:end])
 
 
-def rows_of(pairs: Pairs, rows: BaseRows) -> tuple[Array, dict[str, Array]]:
+def rows_of(pairs: Pairs, rows: BaseRows) -> tuple[Array, dict[str, Whole]]:
     """Return the entity of each row that counts for one, and the columns of these rows."""
     begins = rows.starts[pairs.bids]
     sizes = rows.starts[pairs.bids + 1] - begins

@@ -14,7 +14,7 @@ from tallystick.compiler.one_pass.layout import NONE_AFTER, NONE_BEFORE, Cell
 from tallystick.compiler.one_pass.presence import Packing, enters, ever, in_grain, leaves
 from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.sweep.calendar import DayTable
-from tallystick.compiler.sweep.counters import Array, Counters, Mask, counted, is_last, runs
+from tallystick.compiler.sweep.counters import Array, Counters, Mask, Whole, counted, is_last, runs
 from tallystick.sql.grain import Grain, Window
 
 
@@ -64,9 +64,10 @@ class Presences:
         return Presences(self.packed[rows], self.packing)
 
 
-def presences(eids: Array, uids: Array, days: Array, packing: Packing) -> Presences:
+def presences(eids: Array, uids: Whole, days: Whole, packing: Packing) -> Presences:
     """Return presences from rows in any order, repeats allowed; days are counted from the first one."""
-    ordered = (eids << (packing.day_bits + packing.uid_bits)) + (uids << packing.day_bits) + days
+    keys = (uids.astype(np.int64, copy=False) << packing.day_bits) + days.astype(np.int64, copy=False)
+    ordered = (eids << (packing.day_bits + packing.uid_bits)) + keys
     ordered.sort()
     return Presences(ordered[runs(ordered)], packing)
 

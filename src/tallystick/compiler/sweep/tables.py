@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tallystick.compiler.one_pass.layout import NONE_BEFORE, OPEN, Cell
 from tallystick.compiler.one_pass.presence import enters, ever, in_grain, leaves
@@ -16,11 +14,11 @@ from tallystick.compiler.one_pass.rolling import DAY_BITS, WINDOW
 from tallystick.compiler.one_pass.tables import Plan
 from tallystick.compiler.sweep.calendar import DayTable
 from tallystick.compiler.sweep.change_points import Until, change_points
-from tallystick.compiler.sweep.counters import Array, Counters, added, pieces, runs, together
+from tallystick.compiler.sweep.counters import Array, Counters, Whole, added, pieces, runs, together
 from tallystick.compiler.sweep.presence import Presences, Question, flagged, last_before
 from tallystick.sql.grain import Grain, Window
 
-Columns = Mapping[str, npt.NDArray[np.integer[Any]]]
+Columns = Mapping[str, Whole]
 """By name, columns of whole numbers as they are stored, or wider."""
 
 
