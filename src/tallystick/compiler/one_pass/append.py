@@ -233,23 +233,23 @@ def _extend(plan: Plan, new: Counted, since: int) -> list[str]:
     """Continue the change points of all windows from the values of the day before `since`."""
     layout, settled = plan.layout, plan.extent.settled
     history, table = plan.schema.table(layout.rolling), plan.schema.table(layout.recent(layout.rolling))
-    before, moved, points = (_work(plan, layout.rolling, name) for name in ("before", "moved", "points"))
+    before, moved, points, now = (_work(plan, layout.rolling, name) for name in ("before", "moved", "points", "now"))
     columns = ", ".join([WINDOW, "eid", "day", "nxt", *(cell.name for cell in layout.cells)])
     cells = (f"b.{cell.name}" for cell in layout.cells)
-    kept = ", ".join([f"b.{WINDOW}", "b.eid", "b.day", f"coalesce(p.day, {OPEN})", *cells])
+    kept = ", ".join([f"b.{WINDOW}", "b.eid", "b.day", f"coalesce(p.day, {OPEN}) AS nxt", *cells])
     first = f"SELECT {WINDOW}, eid, min(day) AS day FROM {work(points)} GROUP BY {WINDOW}, eid"
+    earlier = f"{work(before)} AS b LEFT JOIN ({first}) AS p ON p.{WINDOW} = b.{WINDOW} AND p.eid = b.eid"
+    later = f"SELECT {columns} FROM {work(points)} WHERE {layout.exists} > 0"
     return [
         *_leavers(plan, since),
         create_work(moved, _moved(plan, new, since)),
         create_work(before, f"SELECT * FROM {table} WHERE day < {since} AND {_ends_or_is_in(moved)}"),
         create_work(points, _points(plan, since)),
+        create_work(now, f"SELECT {kept} FROM {earlier} UNION ALL {later}"),
         f"DELETE FROM {table} WHERE day >= {since} OR {_ends_or_is_in(points)}",
-        f"INSERT INTO {table} ({columns}) SELECT {kept} FROM {work(before)} AS b "
-        f"LEFT JOIN ({first}) AS p ON p.{WINDOW} = b.{WINDOW} AND p.eid = b.eid",
-        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {work(points)} WHERE {layout.exists} > 0",
-        f"INSERT INTO {history} ({columns}) SELECT {columns} FROM {table} WHERE nxt < {settled} "
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {work(now)} WHERE nxt >= {settled}",
+        f"INSERT INTO {history} ({columns}) SELECT {columns} FROM {work(now)} WHERE nxt < {settled} "
         f"ORDER BY {WINDOW}, eid, day",
-        f"DELETE FROM {table} WHERE nxt < {settled}",
     ]
 
 
