@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from effort import growth
 from tallystick.definitions.about import Direction, Level, Status
 from tallystick.definitions.entity import RollUp
 from tallystick.definitions.load import load
@@ -82,7 +82,7 @@ owner = ["a@example.org", "b@example.org"]
 
 
 def project(folder: Path, **files: str) -> Project:
-    (folder / "definitions").mkdir(exist_ok=True)
+    (folder / "definitions").mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / "definitions" / f"{name}.toml").write_text(text, encoding="utf-8")
     return load(folder)
@@ -278,9 +278,7 @@ def test_files_that_cannot_be_read(
 ) -> None:
     (tmp_path / "definitions").mkdir()
     (tmp_path / "definitions" / "broken.toml").write_bytes(content)
-    start = time.process_time()
     found = project(tmp_path, fine=VISITS + "[metrics.a]\n" + COUNT)
-    assert time.process_time() - start < 1
     [finding] = found.errors
     assert (finding.code, finding.file) == (code, "definitions/broken.toml")
     assert line is None or finding.line == line
@@ -303,12 +301,14 @@ def test_every_finding_can_be_written_as_json(tmp_path: Path) -> None:
 # -- speed ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_thousand_metrics_load_fast(tmp_path: Path) -> None:
+def test_ten_times_the_metrics_take_no_more_than_twenty_times_as_long(tmp_path: Path) -> None:
     views = 'where = ["country = \'{n}\'"]\nrolling = [7, 28]\ndescription = "d"\nowner = "o"\n'
-    text = "".join(f'[metrics.m{n}]\nsource = "visits"\nexpr = "sum(c{n} * price)"\n' + views for n in range(1000))
-    start = time.process_time()
-    found = project(tmp_path, shop=VISITS + text)
-    spent = time.process_time() - start
-    assert len(found.metrics) == 1000
-    assert not found.diagnostics
-    assert spent < 2, f"{spent:.2f} s of CPU; about 0.3 s where nothing else runs"
+
+    def loaded(count: int) -> Project:
+        text = "".join(f'[metrics.m{n}]\nsource = "visits"\nexpr = "sum(c{n} * price)"\n' + views for n in range(count))
+        found = project(tmp_path / str(count), shop=VISITS + text)
+        assert len(found.metrics) == count
+        assert not found.diagnostics
+        return found
+
+    assert growth(lambda: loaded(100), lambda: loaded(1000)) < 20

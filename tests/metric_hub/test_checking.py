@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from hub import BASE, expected
@@ -167,10 +165,8 @@ def test_five_megabytes_are_read_and_judged(write):
         f"[metrics.m{i}]\nselect_expression = 'SUM({'x' * 200})'\ndata_source = 'd1'\n" for i in range(20_000)
     )
     root = write({**BASE, "definitions/fenix.toml": metrics + "typo = 1\n[data_sources.d1]\nfrom_expression = 't'\n"})
-    started = time.process_time()
     found = [d for d in open_repository(root).diagnostics if d.code == "mh-unknown-key"]
     assert [(d.line, d.hint) for d in found] == [(60_001, "did you mean 'type'?")]
-    assert time.process_time() - started < 30
 
 
 def test_native_projects_and_other_folders_are_no_repository(write, tmp_path):

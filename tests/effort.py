@@ -1,0 +1,20 @@
+"""How effort grows with size: ratios of processor time in one process, so that a slow machine decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+def growth(small: Callable[[], object], large: Callable[[], object]) -> float:
+    """Return how many times more processor time the larger piece of work takes, each at its best of three."""
+    return _best(large) / _best(small)
+
+
+def _best(work: Callable[[], object]) -> float:
+    spent = []
+    for _ in range(3):
+        started = time.process_time()
+        work()
+        spent.append(time.process_time() - started)
+    return min(spent)
