@@ -74,8 +74,9 @@ def table_rows(plan: Plan, calendar: DayTable, gathered: Gathered) -> Iterator[t
     if plan.member.windows:
         for key, part in flags.items():
             yield _leaving(plan, key, part)
-        for piece in pieces(every):
-            for window in plan.member.windows:
+        cut = tuple(pieces(every))
+        for window in plan.member.windows:
+            for piece in cut:
                 yield from _points(plan, calendar, piece, window)
 
 
