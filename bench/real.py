@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import duckdb
@@ -35,7 +36,7 @@ def real(folder: Path, say: Say, *, rounds: int) -> list[Result]:
     ours = cases["family"]
     models = f"{len(prints['direct'])} models of 26 years of commits, merges and releases"
     return [
-        reported("demo, all models", sorted(ours.cpu)[len(ours.cpu) // 2], "CPU s", f"{models}; {ours.text}"),
+        reported("demo, all models", median(ours.cpu), "CPU s", f"{models}; {ours.text}"),
         ratio(
             "demo: one query per model / all models from few readings",
             cases["direct"].cpu,

@@ -26,6 +26,7 @@ from one_pass_world import (
     project,
     without,
 )
+from tallystick.build import one_pass_publish
 from tallystick.build.build import build
 from tallystick.compiler.one_pass.layout import Layout
 from tallystick.compiler.plan import plan
@@ -193,10 +194,11 @@ def test_building_some_models_of_a_metric_keeps_its_others_readable(engine):
     assert_as_direct(engine, found, END + timedelta(days=1))
 
 
-@pytest.mark.parametrize("name", ["users", "total", "smallest"])
+@pytest.mark.parametrize(("name", "most"), [("users", 100), ("total", 100), ("smallest", 100), ("users", 0)])
 @RUNS
 @given(world=WORLDS, views=VIEWS, cut=st.integers(1, DAYS - 1))
-def test_dense_tables_hold_what_views_show(engine, name, world, views, cut):
+def test_dense_tables_hold_what_views_show(engine, monkeypatch, name, most, world, views, cut):
+    monkeypatch.setattr(one_pass_publish, "MOST", most)
     clear(engine)
     fill(engine, world)
     found = project([name], Calendar(), views)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from effort import growth
 from oso_world import ROOT, project, sql_metric
 from tallystick.compiler.factory_models import factory_model, factory_models
 from tallystick.definitions.metric import Views
@@ -46,7 +47,9 @@ def test_unions_list_their_members_in_order(models, expected):
             assert list(union.members) == [f"oso.{member}" for member in members]
 
 
-def test_listing_takes_no_sql_parser():
+def test_listing_takes_little_more_than_reading_and_no_sql_parser():
+    project = registry_project(read_json_registry(REGISTRY))
+    assert growth(lambda: registry_project(read_json_registry(REGISTRY)), lambda: factory_models(project)) < 20
     code = (
         "import sys; from tallystick.compiler.factory_models import factory_models;"
         "from tallystick.definitions.read_registry_json import read_json_registry, registry_project;"

@@ -276,9 +276,11 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read(
     tmp_path: Path, content: bytes, code: str, line: int | None, column: int | None
 ) -> None:
-    (tmp_path / "definitions").mkdir()
-    (tmp_path / "definitions" / "broken.toml").write_bytes(content)
-    found = project(tmp_path, fine=VISITS + "[metrics.a]\n" + COUNT)
+    folder, fine = tmp_path / "broken", VISITS + "[metrics.a]\n" + COUNT
+    (folder / "definitions").mkdir(parents=True)
+    (folder / "definitions" / "broken.toml").write_bytes(content)
+    found = project(folder, fine=fine)
+    assert growth(lambda: project(tmp_path / "sound", fine=fine), lambda: load(folder)) < 20
     [finding] = found.errors
     assert (finding.code, finding.file) == (code, "definitions/broken.toml")
     assert line is None or finding.line == line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from effort import growth
 from hub import BASE, expected
 from tallystick import metric_hub
 from tallystick.compiler.metric_hub.checks import check
@@ -161,12 +162,16 @@ def test_bytes_that_are_no_text_are_a_finding(write):
 
 
 def test_five_megabytes_are_read_and_judged(write):
-    metrics = "".join(
-        f"[metrics.m{i}]\nselect_expression = 'SUM({'x' * 200})'\ndata_source = 'd1'\n" for i in range(20_000)
-    )
-    root = write({**BASE, "definitions/fenix.toml": metrics + "typo = 1\n[data_sources.d1]\nfrom_expression = 't'\n"})
-    found = [d for d in open_repository(root).diagnostics if d.code == "mh-unknown-key"]
-    assert [(d.line, d.hint) for d in found] == [(60_001, "did you mean 'type'?")]
+    def judged(count):
+        metrics = "".join(
+            f"[metrics.m{i}]\nselect_expression = 'SUM({'x' * 200})'\ndata_source = 'd1'\n" for i in range(count)
+        )
+        text = metrics + "typo = 1\n[data_sources.d1]\nfrom_expression = 't'\n"
+        root = write({**BASE, "definitions/fenix.toml": text})
+        found = [d for d in open_repository(root).diagnostics if d.code == "mh-unknown-key"]
+        assert [(d.line, d.hint) for d in found] == [(3 * count + 1, "did you mean 'type'?")]
+
+    assert growth(lambda: judged(2_000), lambda: judged(20_000), times=1) < 20
 
 
 def test_native_projects_and_other_folders_are_no_repository(write, tmp_path):

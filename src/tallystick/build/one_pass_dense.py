@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from tallystick.compiler.aggregate_model import BUCKET
 from tallystick.compiler.one_pass.views import FIRST, UNTIL
-from tallystick.engines.adapter import Engine, embedded
+from tallystick.engines.adapter import BATCH, Engine, embedded
 
-ROWS = 122_880
-"""Rows that are written out at a time: as many as DuckDB stores together, and few enough to stay in a cache."""
+MOST = 20_000_000
+"""Stored change points of a metric up to which its models are written out in memory."""
 
 
 def write_out(engine: Engine, table: str, query: str) -> None:
@@ -28,8 +28,8 @@ def spread(spans: pa.Table, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     ends = np.cumsum(until.astype(np.int64) - first)
     total = int(ends[-1]) if len(ends) else 0
     values = [spans.column(name).combine_chunks() for name in schema.names[1:]]
-    for begin in range(0, total, ROWS):
-        end = min(begin + ROWS, total)
+    for begin in range(0, total, BATCH):
+        end = min(begin + BATCH, total)
         low, high = np.searchsorted(ends, begin, side="right"), np.searchsorted(ends, end) + 1
         lengths = np.diff(np.minimum(ends[low:high], end), prepend=begin)
         rows = np.repeat(np.arange(low, high, dtype=np.int32), lengths)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tallystick.build import one_pass_state, relations
-from tallystick.build.one_pass_dense import write_out
+from tallystick.build.one_pass_dense import MOST, write_out
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.aggregate_model import BUCKET
@@ -129,7 +129,7 @@ def _write_table(
     if not is_same or target.since is None or model.time.is_all_time:
         relations.keep_old(engine, model.name, built.definition_hash, built.built_at)
         dense = query(project, target, model, schema)
-        if model.time.window is None:
+        if model.time.window is None or _count(engine, schema, target.stored.layout.rolling) > MOST:
             engine.execute(f"CREATE TABLE {table} AS {dense}")
             return
         engine.execute(f"CREATE TABLE {table} AS {dense} LIMIT 0")
@@ -143,9 +143,13 @@ def _write_table(
     engine.execute(f"INSERT INTO {table} {query(project, target, model, schema, first)}")
 
 
+def _count(engine: Engine, schema: Schema, table: str) -> int:
+    return int(engine.rows(f"SELECT count(*) AS n FROM {schema.table(table)}")[0]["n"])
+
+
 def _counted(engine: Engine, project: Project, target: Publication, found: Sequence[BuiltState]) -> list[BuiltState]:
     layout, schema = target.stored.layout, Schema(engine.schema)
-    if engine.run(f"SELECT count(*) AS n FROM {schema.table(layout.days)}").to_pylist()[0]["n"] > COUNTED:
+    if _count(engine, schema, layout.days) > COUNTED:
         return list(found)
     reach = _reach(project, target)
     alike: dict[TimeView, list[Model]] = {}

@@ -12,6 +12,9 @@ from tallystick.engines.limits import UNLIMITED, Limits
 if TYPE_CHECKING:
     import pyarrow as pa  # a fifth of a second that `tally check` can do without
 
+BATCH = 122_880
+"""Rows DuckDB stores together; batches of just as many are written by all threads and not gathered once more."""
+
 
 class Engine(Protocol):
     """A connection to one warehouse; every failure is an EngineError that says what to do and holds no secret."""

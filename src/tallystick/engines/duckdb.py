@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
+from tallystick.engines.adapter import BATCH
 from tallystick.engines.capabilities import Capabilities
 from tallystick.engines.limits import UNLIMITED, Limits, check_size, timed_out
 from tallystick.engines.relations import column_list, kind_of, kind_query
@@ -35,10 +36,6 @@ _READERS = {
     ".json": "read_json",
     ".ndjson": "read_json",
 }
-
-
-_ROW_GROUP = 122_880
-"""Rows DuckDB stores together; batches of just as many are written by all threads and not gathered once more."""
 
 
 class DuckDBEngine:
@@ -195,7 +192,7 @@ class DuckDBEngine:
 
     def _take_in(self, rows: pa.Table | pa.RecordBatchReader, statement: str) -> None:
         if hasattr(rows, "combine_chunks"):
-            rows = type(rows).from_batches(rows.combine_chunks().to_batches(max_chunksize=_ROW_GROUP), rows.schema)
+            rows = type(rows).from_batches(rows.combine_chunks().to_batches(max_chunksize=BATCH), rows.schema)
         with self._translated():
             self._connection.register("incoming_rows", rows)
             try:

@@ -40,33 +40,21 @@ def merge(cell: Cell, column: str) -> str:
 
 def gathered_cells(layout: Layout) -> dict[str, str]:
     """Return the aggregates that turn gathered rows `g` into additive cells, by name."""
-    found: dict[str, str] = {}
-    for cell in layout.additive:
-        of = next((name for name in layout.nullable if companion(name) == cell.name), None)
-        if of is not None:
-            found[cell.name] = f"count(g.{of})::BIGINT"
-        elif cell.name in layout.nullable:
-            found[cell.name] = (
-                f"coalesce(sum({cell.whole(f'g.{cell.name}')}), 0)::{cell.stored}"
-                if cell.exact
-                else merge(cell, f"g.{cell.name}")
-            )
-        else:
-            found[cell.name] = merge(cell, cell.whole(f"g.{cell.name}"))
-    return found
+    values = gathered_values(layout)
+    return {cell.name: merge(cell, values[cell.name]) for cell in layout.additive}
 
 
 def gathered_values(layout: Layout) -> dict[str, str]:
-    """Return what each gathered row `g` adds to additive cells that are whole numbers, by name."""
+    """Return what each gathered row `g` adds to additive cells, by name, in the type they are stored in."""
     companions = {companion(name): name for name in layout.nullable}
     found: dict[str, str] = {}
     for cell in layout.additive:
         if cell.name in companions:
-            found[cell.name] = f"(g.{companions[cell.name]} IS NOT NULL)::BIGINT"
-        elif cell.name in layout.nullable:
-            found[cell.name] = f"coalesce({cell.whole(f'g.{cell.name}')}, 0)::BIGINT"
+            found[cell.name] = f"(g.{companions[cell.name]} IS NOT NULL)::{cell.stored}"
+        elif cell.name in layout.nullable and cell.exact:
+            found[cell.name] = f"coalesce({cell.whole(f'g.{cell.name}')}, 0)::{cell.stored}"
         else:
-            found[cell.name] = f"{cell.whole(f'g.{cell.name}')}::BIGINT"
+            found[cell.name] = f"{cell.whole(f'g.{cell.name}')}::{cell.stored}"
     return found
 
 
