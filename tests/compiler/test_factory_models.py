@@ -49,7 +49,7 @@ def test_unions_list_their_members_in_order(models, expected):
 
 def test_listing_takes_little_more_than_reading_and_no_sql_parser():
     project = registry_project(read_json_registry(REGISTRY))
-    assert growth(lambda: registry_project(read_json_registry(REGISTRY)), lambda: factory_models(project)) < 20
+    assert growth(lambda: registry_project(read_json_registry(REGISTRY)), lambda: factory_models(project)) < 10
     code = (
         "import sys; from tallystick.compiler.factory_models import factory_models;"
         "from tallystick.definitions.read_registry_json import read_json_registry, registry_project;"
