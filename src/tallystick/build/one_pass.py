@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from tallystick.build import one_pass_state, one_pass_sweep, state
-from tallystick.build.one_pass_publish import Publication, publish
+from tallystick.build.one_pass_publish import DENSE, Publication, publish
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.one_pass import append, interning, measures, tables
@@ -21,9 +21,12 @@ from tallystick.compiler.one_pass.presence import Packing, packing
 from tallystick.compiler.one_pass.tables import Extent, Plan
 from tallystick.compiler.span import Span
 from tallystick.definitions.project import Project
-from tallystick.engines.adapter import Engine
+from tallystick.engines.adapter import Engine, embedded
 from tallystick.sql.calendar import Calendar, floor_date, local_date, start_of_day
 from tallystick.sql.grain import Grain
+
+FEW = 100_000
+"""Gathered rows that one thread appends for less than it would cost two to wait for each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,12 @@ def build_family(
     restatement); what cannot be extended is built anew.
     """
     job = Job(engine, project, family, Schema(engine.schema), end, now)
-    try:
-        with engine.transaction():
-            return _build(job, since, progress)
-    finally:
-        _drop_work(engine)
+    with embedded(engine).threads(1):
+        try:
+            with engine.transaction():
+                return _build(job, since, progress)
+        finally:
+            _drop_work(engine)
 
 
 def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | None) -> list[BuiltState]:
@@ -102,7 +106,17 @@ def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | N
         anew += unfit
         extended |= {member.prefix: day for member, _ in found if member not in unfit}
     if anew:
-        _create(job, anew, is_new=is_new)
+        with embedded(job.engine).threads(None):
+            _create(job, anew, is_new=is_new)
+    is_small = not anew and job.project.warehouse.storage != DENSE
+    with embedded(job.engine).threads(1 if is_small else None):
+        return _publish_all(job, extended, there, progress)
+
+
+def _publish_all(
+    job: Job, extended: Mapping[str, int], there: frozenset[str], progress: Callable[[str], None] | None
+) -> list[BuiltState]:
+    """Put the models of every member in place and write their states."""
     states: list[BuiltState] = []
     old, known = state.read(job.engine), one_pass_state.read(job.engine)
     for member in job.family.members:
@@ -116,14 +130,16 @@ def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | N
 
 def _has_current_memberships(job: Job) -> bool:
     """Tell whether entities have the members they were counted with; bring the pairs up to date where not."""
-    mark = membership_mark(job)
+    with embedded(job.engine).threads(None):
+        mark = membership_mark(job)
     if mark == one_pass_state.families(job.engine).get(job.family.prefix):
         return True
     one_pass_state.write_family(job.engine, job.family, mark)
     query = interning.membership_changed(job.family, job.project, job.schema)
     if not job.engine.run(query).to_pylist()[0]["changed"]:
         return True
-    execute(job.engine, interning.pair_again(job.family, job.project, job.schema))
+    with embedded(job.engine).threads(None):
+        execute(job.engine, interning.pair_again(job.family, job.project, job.schema))
     return False
 
 
@@ -131,7 +147,8 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> None:
     """Build metrics from nothing; the dictionaries of a new family too."""
     engine, family = job.engine, job.family
     found = streams(members)
-    facts = read_source(job, found, Span(None, job.end, job.calendar), is_new=is_new)
+    facts = read_source(job, found, Span(None, job.end, job.calendar))
+    number_entities(job, found, is_new=is_new)
     firsts = [f.first for f in facts.values() if f.first is not None]
     extent = Extent(min(firsts, default=job.last), job.last, settled(job), job.start)
     write_days(job, extent.first, members)
@@ -149,18 +166,22 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> None:
         write_stored(job, plan, family, sizes)
 
 
-def read_source(job: Job, found: Sequence[Stream], span: Span, *, is_new: bool) -> dict[str, Measured]:
-    """Gather streams, measure them, and intern their base keys and entities."""
+def read_source(job: Job, found: Sequence[Stream], span: Span) -> dict[str, Measured]:
+    """Gather streams and measure them."""
+    with embedded(job.engine).threads(None):
+        execute(job.engine, gather(job.family, job.project, found, span))
+        return {stream.table: measure(job.engine, stream) for stream in found}
+
+
+def number_entities(job: Job, found: Sequence[Stream], *, is_new: bool) -> None:
+    """Intern the base keys and entities of gathered streams; the dictionaries of a new family are created."""
     engine, family, schema = job.engine, job.family, job.schema
-    execute(engine, gather(family, job.project, found, span))
-    facts = {stream.table: measure(engine, stream) for stream in found}
     if is_new:
         execute(engine, interning.dictionaries(family, job.project, schema, found[0]))
         one_pass_state.write_family(engine, family, membership_mark(job))
     execute(engine, interning.intern_base(family, schema, found))
     if engine.run(f"SELECT count(*) AS n FROM {work(interning.NEW_BASE)}").to_pylist()[0]["n"]:
         execute(engine, interning.intern_entities(family, job.project, schema))
-    return facts
 
 
 def settled(job: Job) -> int:
@@ -240,27 +261,36 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
     """Extend metrics by the days from `since` on; return those whose new rows do not fit their storage."""
     begin = start_of_day(day_of(since), job.calendar)
     found = streams([member for member, _ in members])
-    facts = read_source(job, found, Span(begin, job.end, job.calendar), is_new=False)
-    write_days(job, append.reread_from(since, [w for m, _ in members for w in m.windows]), [m for m, _ in members])
-    unfit: list[Member] = []
-    for member, stored in members:
-        mine = tuple(stream for stream in found if stream.member is member)
-        if not all(measures.fits(stored.layout, s, facts[s.table], stored.magnitudes, stored.raw_keys) for s in mine):
-            unfit.append(member)
-            continue
-        for stream in mine:
-            if stream.measure is not None and stream.measure.name not in stored.raw_keys:
-                execute(job.engine, interning.intern_keys(job.schema, stream, create=False))
-        firsts = [f.first for s in mine if (f := facts[s.table]).first is not None]
-        first = min([stored.first, *firsts])
-        extent = Extent(first, job.last, max(settled(job), since), job.start)
-        borders, raw = open_buckets(job, member, extent), frozenset(stored.raw_keys)
-        plan = Plan(job.family, member, stored.layout, job.schema, extent, {}, raw, borders)
-        execute(job.engine, append.append(plan, mine, since, stored.settled))
-        sizes = {n: f.magnitude for s in mine for n, f in facts[s.table].facts.items()}
-        sizes = {name: size + stored.magnitudes.get(name, 0) for name, size in sizes.items()}
-        write_stored(job, plan, job.family, sizes, stored.views)
-    return unfit
+    facts = read_source(job, found, Span(begin, job.end, job.calendar))
+    few = sum(measured.rows for measured in facts.values()) <= FEW
+    with embedded(job.engine).threads(1 if few else None):
+        number_entities(job, found, is_new=False)
+        write_days(job, append.reread_from(since, [w for m, _ in members for w in m.windows]), [m for m, _ in members])
+        unfit: list[Member] = []
+        for member, stored in members:
+            mine = tuple(stream for stream in found if stream.member is member)
+            if all(measures.fits(stored.layout, s, facts[s.table], stored.magnitudes, stored.raw_keys) for s in mine):
+                _append(job, stored, mine, facts, since)
+            else:
+                unfit.append(member)
+        return unfit
+
+
+def _append(job: Job, stored: Stored, mine: tuple[Stream, ...], facts: dict[str, Measured], since: int) -> None:
+    """Bring the tables of a metric up to date with its gathered rows."""
+    member = mine[0].member
+    for stream in mine:
+        if stream.measure is not None and stream.measure.name not in stored.raw_keys:
+            execute(job.engine, interning.intern_keys(job.schema, stream, create=False))
+    firsts = [f.first for s in mine if (f := facts[s.table]).first is not None]
+    first = min([stored.first, *firsts])
+    extent = Extent(first, job.last, max(settled(job), since), job.start)
+    borders, raw = open_buckets(job, member, extent), frozenset(stored.raw_keys)
+    plan = Plan(job.family, member, stored.layout, job.schema, extent, {}, raw, borders)
+    execute(job.engine, append.append(plan, mine, since, stored.settled))
+    sizes = {n: f.magnitude for s in mine for n, f in facts[s.table].facts.items()}
+    sizes = {name: size + stored.magnitudes.get(name, 0) for name, size in sizes.items()}
+    write_stored(job, plan, job.family, sizes, stored.views)
 
 
 def write_days(job: Job, first: int, members: Sequence[Member]) -> None:
@@ -303,14 +333,11 @@ def execute(engine: Engine, statements: Sequence[str]) -> None:
         engine.execute(statement)
 
 
-def _midnight(job: Job, day: int) -> datetime:
-    return start_of_day(day_of(day), job.calendar)
-
-
 def _drop_work(engine: Engine) -> None:
     """Drop working tables, also those a failed build left."""
     rows = engine.run(
         f"SELECT table_name AS name FROM duckdb_tables() WHERE temporary AND starts_with(table_name, '{WORK}')"
     )
-    for row in rows.to_pylist():
-        engine.execute(f"DROP TABLE IF EXISTS temp.{quoted(row['name'])}")
+    drops = [f"DROP TABLE IF EXISTS temp.{quoted(row['name'])}" for row in rows.to_pylist()]
+    if drops:
+        engine.execute("; ".join(drops))

@@ -75,6 +75,9 @@ class EmbeddedEngine(Engine, Protocol):
     def insert(self, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
         """Add Arrow rows to a table of Tallystick's schema; columns are matched by name."""
 
+    def threads(self, count: int | None) -> AbstractContextManager[None]:
+        """Work on so many threads inside, None: on as many as there are processors."""
+
 
 def embedded(engine: Engine) -> EmbeddedEngine:
     """Return an engine whose capabilities say that it is an embedded one, typed as such."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,7 @@ class DuckDBEngine:
         with self._translated():
             self._connection = self._open(read_only=read_only)
         self._depth = 0
+        self._threads: int | None = None
         try:
             self._prepare(files or {}, read_only=read_only and path is not None)
         except BaseException:
@@ -90,6 +92,7 @@ class DuckDBEngine:
             "SET autoinstall_known_extensions = false",
             "SET autoload_known_extensions = false",
             "SET enable_progress_bar = false",
+            "SET allowed_configs = ['threads']",
             "SET lock_configuration = true",
         ]
         for statement in settings:
@@ -182,6 +185,29 @@ class DuckDBEngine:
             # A fatal error has already ended the transaction; the first error is the one to report.
             return
 
+    @contextmanager
+    def threads(self, count: int | None) -> Iterator[None]:
+        """Work on so many threads inside, None: on as many as there are processors.
+
+        Statements over few rows take up to a third less processor time where no thread waits for another.
+        """
+        before = self._threads
+        self._set_threads(count)
+        try:
+            yield
+        finally:
+            self._set_threads(before)
+
+    def _set_threads(self, count: int | None) -> None:
+        if count == self._threads:
+            return
+        self._threads = count
+        try:
+            self._connection.execute("RESET threads" if count is None else f"SET threads = {count}")
+        except duckdb.Error:
+            # Only a connection that a fatal error has ended refuses; that error is the one to report.
+            return
+
     def write(self, table: str, rows: pa.Table) -> None:
         """Create or replace a table of Tallystick's schema from Arrow rows."""
         self._take_in(rows, f"CREATE OR REPLACE TABLE {self.qualified(table)} AS SELECT * FROM incoming_rows")
@@ -258,10 +284,12 @@ def _bounded(relation: duckdb.DuckDBPyRelation, limits: Limits) -> duckdb.DuckDB
 
     DuckDB gathers an answer as a whole, its streamed ones too where values are long: only the query itself can stop.
     """
+    if limits.bytes is None:
+        return relation
     kinds = [str(kind) for kind in relation.types]
     widths = [_width(name, kind) for name, kind in zip(relation.columns, kinds, strict=True)]
     fixed = all(isinstance(width, int) for width in widths)
-    if limits.bytes is None or (fixed and limits.rows is not None and limits.rows * 16 * len(widths) <= limits.bytes):
+    if fixed and limits.rows is not None and limits.rows * 16 * len(widths) <= limits.bytes:
         return relation
     width = " + ".join(str(width) for width in widths)
     counted = relation.project(f"*, sum({width}) OVER (ROWS UNBOUNDED PRECEDING) AS {_SO_FAR}")
@@ -297,6 +325,7 @@ def _is_mistaken(connection: duckdb.DuckDBPyConnection) -> bool:
     return found is not None and found[0] > 0
 
 
+@lru_cache(maxsize=1024)
 def _identifier(name: str) -> str:
     return exp.to_identifier(name, quoted=True).sql("duckdb")
 

@@ -76,6 +76,10 @@ class GovernedEngine:
         """Add Arrow rows to a table of Tallystick's schema, where the engine is an embedded one."""
         embedded(self._engine).insert(table, rows)
 
+    def threads(self, count: int | None) -> AbstractContextManager[None]:
+        """Work on so many threads inside, where the engine is an embedded one."""
+        return embedded(self._engine).threads(count)
+
     def create(self, table: str, columns: Mapping[str, str]) -> None:
         """Create an empty table of Tallystick's schema unless it is there."""
         self._engine.create(table, columns)

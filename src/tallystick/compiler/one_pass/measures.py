@@ -17,8 +17,9 @@ _FLOATS = frozenset({"DOUBLE", "FLOAT"})
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is known about a gathered stream: its days (None if it is empty), facts by cell, and the range of its keys."""
+    """What is known about a gathered stream: rows, days (None if it is empty), facts by cell, and the range of its keys."""
 
+    rows: int
     first: int | None
     last: int | None
     facts: Mapping[str, Facts]
@@ -27,7 +28,7 @@ class Measured:
 
 def measuring(stream: Stream, types: Mapping[str, str]) -> str:
     """Return the query that measures a gathered stream."""
-    columns = [f"min({DAY}) AS first", f"max({DAY}) AS last"]
+    columns = ["count(*) AS rows", f"min({DAY}) AS first", f"max({DAY}) AS last"]
     if stream.measure is not None:
         columns.append(f"count(*) FILTER (WHERE {quoted(KEY)} IS NULL) > 0 AS missing")
         if types[KEY] in _INTEGERS:
@@ -45,7 +46,7 @@ def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
     """Read the result of `measuring`."""
     if stream.measure is not None:
         keys = (row["low"], row["high"]) if row.get("low") is not None else None
-        return Measured(row["first"], row["last"], {stream.measure.name: Facts(has_null=bool(row["missing"]))}, keys)
+        return Measured(row["rows"], row["first"], row["last"], {stream.measure.name: Facts(has_null=bool(row["missing"]))}, keys)
     facts = {
         part: Facts(
             bool(row[f"{part}_null"]),
@@ -55,7 +56,7 @@ def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
         )
         for part in _sums(stream)
     }
-    return Measured(row["first"], row["last"], facts)
+    return Measured(row["rows"], row["first"], row["last"], facts)
 
 
 def fits(
