@@ -22,7 +22,7 @@ from tallystick.compiler.one_pass.tables import Extent, Plan
 from tallystick.compiler.span import Span
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
-from tallystick.sql.calendar import Calendar, floor_date, local_date, start_of_day
+from tallystick.sql.calendar import Calendar, local_date, start_of_day
 from tallystick.sql.grain import Grain
 
 FEW = 100_000
@@ -190,12 +190,6 @@ def settled(job: Job) -> int:
     return min(job.last + 1 - job.project.settings.lookback, job.last + 1 if whole else job.last)
 
 
-def open_buckets(job: Job, member: Member, extent: Extent) -> dict[Grain, int]:
-    """Return, by grain, the first day of the bucket in which the first day lies that may be read again."""
-    day = day_of(min(extent.settled, extent.last))
-    return {grain: number(floor_date(day, grain, job.calendar)) for grain in member.grains}
-
-
 def _plan(job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, Measured], extent: Extent) -> Plan:
     """Decide how a metric is stored, and number its keys."""
     engine = job.engine
@@ -209,14 +203,13 @@ def _plan(job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, M
         if stream.measure is None:
             continue
         keys = facts[stream.table].keys
-        if keys is not None and keys[0] >= 0 and not tables.keeps_missing(stored, stream.measure.name):
+        if measures.is_raw(keys) and not tables.keeps_missing(stored, stream.measure.name):
             raw.add(stream.measure.name)
         else:
             execute(engine, interning.intern_keys(job.schema, stream, create=True))
         top = max_uid(job, stream, facts[stream.table], raw)
         packings[stream.measure.name] = packing(extent.first, extent.last, top, max_eid(job))
-    borders = open_buckets(job, member, extent)
-    return Plan(job.family, member, stored, job.schema, extent, packings, frozenset(raw), borders)
+    return Plan(job.family, member, stored, job.schema, extent, packings, frozenset(raw))
 
 
 def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float], views: str = "") -> None:
@@ -285,8 +278,7 @@ def _append(job: Job, stored: Stored, mine: tuple[Stream, ...], facts: dict[str,
     firsts = [f.first for s in mine if (f := facts[s.table]).first is not None]
     first = min([stored.first, *firsts])
     extent = Extent(first, job.last, max(settled(job), since), job.start)
-    borders, raw = open_buckets(job, member, extent), frozenset(stored.raw_keys)
-    plan = Plan(job.family, member, stored.layout, job.schema, extent, {}, raw, borders)
+    plan = Plan(job.family, member, stored.layout, job.schema, extent, {}, frozenset(stored.raw_keys))
     execute(job.engine, append.append(plan, mine, since, stored.settled))
     sizes = {n: f.magnitude for s in mine for n, f in facts[s.table].facts.items()}
     sizes = {name: size + stored.magnitudes.get(name, 0) for name, size in sizes.items()}

@@ -129,7 +129,7 @@ def _write_table(
     if not is_same or target.since is None or model.time.is_all_time:
         relations.keep_old(engine, model.name, built.definition_hash, built.built_at)
         dense = query(project, target, model, schema)
-        if model.time.window is None or _count(engine, schema, target.stored.layout.rolling) > MOST:
+        if model.time.window is None or _count(engine, schema, target.stored.layout.spans) > MOST:
             engine.execute(f"CREATE TABLE {table} AS {dense}")
             return
         engine.execute(f"CREATE TABLE {table} AS {dense} LIMIT 0")

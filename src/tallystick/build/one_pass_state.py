@@ -17,6 +17,8 @@ from tallystick.sql.expression import Merge
 
 STORED = "_one_pass"
 FAMILIES = "_one_pass_families"
+FORMAT = 2
+"""Changes with what tables hold: metrics stored in another format are built anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +55,17 @@ def prepare(engine: Engine) -> None:
 
 
 def read(engine: Engine) -> dict[str, Stored]:
-    """Return every stored metric by the prefix of its tables, which have to be there."""
+    """Return every stored metric by the prefix of its tables, which have to be there; not those of another format."""
     rows = engine.run(f"SELECT * FROM {table(engine, STORED)}").to_pylist()
-    return {row["prefix"]: _stored(row) for row in rows}
+    found = ((row, json.loads(row["facts"])) for row in rows)
+    return {row["prefix"]: _stored(row, facts) for row, facts in found if facts.get("format") == FORMAT}
 
 
 def write(engine: Engine, stored: Stored) -> None:
     """Replace the state of one metric; call it inside the transaction that writes its rows."""
     forget(engine, stored.prefix)
     facts = {
+        "format": FORMAT,
         "layout": asdict(stored.layout),
         "models": stored.models,
         "first": stored.first,
@@ -99,8 +103,7 @@ def write_family(engine: Engine, family: Family, memberships: str | None) -> Non
     engine.execute(f"INSERT INTO {table(engine, FAMILIES)} VALUES ({_text(family.prefix)}, {mark})")
 
 
-def _stored(row: dict[str, Any]) -> Stored:
-    facts = json.loads(row["facts"])
+def _stored(row: dict[str, Any], facts: dict[str, Any]) -> Stored:
     return Stored(
         prefix=row["prefix"],
         family=row["family"],
@@ -120,9 +123,7 @@ def _stored(row: dict[str, Any]) -> Stored:
 def _layout(facts: dict[str, Any]) -> Layout:
     additive = tuple(Cell(**{**cell, "merge": Merge(cell["merge"])}) for cell in facts["additive"])
     distinct = tuple(Cell(**{**cell, "merge": Merge(cell["merge"])}) for cell in facts["distinct"])
-    return Layout(
-        facts["prefix"], additive, distinct, facts["exists"], tuple(facts["nullable"]), tuple(facts["windows"])
-    )
+    return Layout(facts["prefix"], additive, distinct, facts["exists"], tuple(facts["nullable"]), tuple(facts["views"]))
 
 
 def _text(value: str) -> str:

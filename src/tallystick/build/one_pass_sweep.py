@@ -36,16 +36,22 @@ def is_for_memory(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> bool
 def create_tables(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> None:
     """Write all tables of a metric from its gathered streams."""
     calendar, types = _calendar(engine, plan), column_types(plan)
-    fresh = set(types)
+    leaving: list[Columns] = []
+    fresh = set(types) - {plan.layout.leaving}
     for gathered in _gathered(engine, plan, streams):
         found: dict[str, list[Columns]] = {table: [] for table in types}
         for table, columns in table_rows(plan, calendar, gathered):
             found[table].append(columns)
+        leaving += found.pop(plan.layout.leaving, [])
         for table, some in found.items():
             _write(engine, table, _arrow(types[table], some), is_new=table in fresh)
         fresh.clear()
     for table in fresh:
         _write(engine, table, _arrow(types[table], []), is_new=True)
+    if plan.member.windows:
+        # By day, so that appending reads no more of them than leave on its days.
+        rows = _arrow(types[plan.layout.leaving], leaving)
+        _write(engine, plan.layout.leaving, rows.sort_by("day"), is_new=True)
 
 
 def _gathered(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> Iterator[Gathered]:

@@ -6,23 +6,29 @@ buckets and totals as differences, and into windows as movements on top of the v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from tallystick.compiler.one_pass import days as calendar
 from tallystick.compiler.one_pass.counters import Arm, merge, merged
 from tallystick.compiler.one_pass.gather import Stream
-from tallystick.compiler.one_pass.layout import NONE_AFTER, NONE_BEFORE, OPEN, Layout
+from tallystick.compiler.one_pass.layout import NONE_AFTER, NONE_BEFORE, OPEN, VIEW, Layout
 from tallystick.compiler.one_pass.names import create_work, work
-from tallystick.compiler.one_pass.presence import ever, flag_columns, flags, in_grain, leaves
-from tallystick.compiler.one_pass.rolling import WINDOW, Counted, frames, movements, numbered, running_cells
+from tallystick.compiler.one_pass.presence import eid_of, ever, flag_columns, flags, in_grain, leaves, uid_of
+from tallystick.compiler.one_pass.rolling import Counted, entering, frames, leaving
 from tallystick.compiler.one_pass.tables import (
+    ALL_TIME_KEYS,
+    SPAN,
     Flag,
     Plan,
     arms_of,
+    bucket_keys,
     count_days,
     counted_table,
     flags_table,
+    leave_names,
+    leaving_columns,
+    leaving_rows,
     presences,
 )
 from tallystick.sql.expression import Merge
@@ -42,8 +48,7 @@ def append(plan: Plan, streams: Sequence[Stream], since: int, settled: int) -> l
     `settled` is the day up to which the last build thought that nothing would change; a restatement may go back more.
     """
     layout, schema = plan.layout, plan.schema
-    windows = plan.member.windows
-    found = _unsettle(plan, since) if since < settled else []
+    found = unsettle(plan, since) if since < settled else []
     found += [create_work(_old(plan, "days"), f"SELECT * FROM {schema.table(layout.days)} WHERE day >= {since}")]
     for stream in streams:
         if stream.measure is None:
@@ -54,12 +59,19 @@ def append(plan: Plan, streams: Sequence[Stream], since: int, settled: int) -> l
         work(counted_table(plan.member)) if layout.additive else None,
         {key: work(flags_table(plan.member, key)) for key in layout.keys},
     )
-    found += _replace_days(plan, new, since)
     old = Counted(
         work(_old(plan, "days")) if layout.additive else None, {key: work(_old(plan, key)) for key in layout.keys}
     )
+    found += _replace_days(plan, new, since)
     found += _carry(plan, new, old, since)
-    return [*found, *_extend(plan, new, since)] if windows else found
+    if plan.member.windows:
+        found += [*_leaving(plan, new, since), *_extend(plan, new, since)]
+    return [*found, *_settle(plan)] if layout.views else found
+
+
+def forgotten(since: int, windows: Sequence[Window]) -> int:
+    """Return the day before which nothing leaves a window any more; it moves on once a month, as deleting has a cost."""
+    return (since - max(window.days for window in windows) - 1) // 32 * 32
 
 
 # -- presence ---------------------------------------------------------------------------------------------------------
@@ -75,69 +87,65 @@ def _presences(plan: Plan, stream: Stream, since: int) -> list[str]:
     columns = flag_columns(cells, member.grains, member.windows, plan.extent.start)
     fewer = flag_columns(cells, member.grains, (), plan.extent.start)
     recent, settled = plan.schema.table(layout.recent(layout.seen(key))), plan.extent.settled
-    active = f"SELECT eid, uid FROM {work(fresh)} UNION SELECT eid, uid FROM {work(past)}"
-    last = (
-        f"SELECT s.eid AS eid, s.uid AS uid, max(s.day) AS day FROM {seen} AS s SEMI JOIN ({active}) AS a "
-        "ON a.eid = s.eid AND a.uid = s.uid GROUP BY s.eid, s.uid"
-    )
-    found = [
+    active = f"SELECT pair FROM {work(fresh)} UNION SELECT pair FROM {work(past)}"
+    last = f"SELECT pair, max(day) AS day FROM {seen} SEMI JOIN ({active}) AS a USING (pair) GROUP BY pair"
+    return [
         create_work(fresh, presences(plan, stream, since)),
-        create_work(past, f"SELECT eid, uid, day FROM {recent}"),
+        create_work(past, f"SELECT pair, day FROM {recent}"),
         create_work(before, last),
         flags(flags_table(member, key), _around(fresh, before), columns, f"f.day >= {since}"),
         flags(_old(plan, key), _around(past, before), fewer, f"f.day >= {since}"),
         f"DELETE FROM {recent}",
-        f"INSERT INTO {recent} SELECT eid, uid, day FROM {work(fresh)} WHERE day >= {settled}",
-        f"INSERT INTO {seen} SELECT eid, uid, max(day) FROM {work(fresh)} WHERE day < {settled} GROUP BY eid, uid",
+        f"INSERT INTO {recent} SELECT pair, day FROM {work(fresh)} WHERE day >= {settled}",
+        f"INSERT INTO {seen} SELECT pair, max(day) FROM {work(fresh)} WHERE day < {settled} GROUP BY pair",
     ]
-    return [*found, *_leaving(plan, key, since)] if member.windows else found
 
 
 def _around(rows: str, before: str) -> str:
     """Return presences with the days before and after, over those read and the last ones before them."""
-    order = "PARTITION BY eid, uid ORDER BY day"
+    order = "PARTITION BY pair ORDER BY day"
     return (
-        f"SELECT eid, uid, day, lag(day, 1, {NONE_BEFORE}) OVER ({order}) AS before, "
-        f"lead(day, 1, {NONE_AFTER}) OVER ({order}) AS after "
-        f"FROM (SELECT eid, uid, day FROM {work(rows)} UNION ALL SELECT eid, uid, day FROM {work(before)}) AS p"
+        f"SELECT {eid_of('pair')} AS eid, {uid_of('pair')} AS uid, day, "
+        f"lag(day, 1, {NONE_BEFORE}) OVER ({order}) AS before, lead(day, 1, {NONE_AFTER}) OVER ({order}) AS after "
+        f"FROM (SELECT pair, day FROM {work(rows)} UNION ALL SELECT pair, day FROM {work(before)}) AS p"
     )
 
 
-def _leaving(plan: Plan, key: str, since: int) -> list[str]:
-    """Take back departures of keys that were seen again after all, and note those of the days just read."""
-    layout, windows = plan.layout, plan.member.windows
-    log = plan.schema.table(layout.leaving(key))
+def _leaving(plan: Plan, new: Counted, since: int) -> list[str]:
+    """Note what was counted on the days just read, and take back departures of keys that were seen again after all."""
+    log = plan.schema.table(plan.layout.leaving)
+    return [
+        f"DELETE FROM {log} WHERE day >= {since} OR day < {forgotten(since, plan.member.windows)}",
+        f"INSERT INTO {log} {leaving_rows(plan, new, since)}",
+        *(f"INSERT INTO {log} {_seen_again(plan, key)}" for key in plan.layout.keys),
+    ]
+
+
+def _seen_again(plan: Plan, key: str) -> str:
+    """Return the departures that are no longer due, with their sign turned, or newly due."""
+    cells, windows = plan.layout.of_key(key), plan.member.windows
     fresh, before, past = (work(_work(plan, key, part)) for part in ("fresh", "before", "past"))
-    cells = layout.of_key(key)
     missing = any(cell.counts_missing for cell in cells)
-    columns = [leaves(cell, window) for cell in cells for window in windows]
     changes: list[str] = []
     for cell in cells:
-        test = "" if cell.counts_missing or not missing else " FILTER (WHERE uid <> 0)"
+        test = "" if cell.counts_missing or not missing else f" FILTER (WHERE {uid_of('b.pair')} <> 0)"
         for window in windows:
             leave = calendar.leave(window, "b.day", "d")
             moved = f"(was < {leave})::BIGINT - (is_now < {leave})::BIGINT"
             changes.append(f"coalesce(sum({moved}){test}, 0)::BIGINT AS {leaves(cell, window)}")
-    some = " OR ".join(f"{column} <> 0" for column in columns)
     next_seen = (
-        f"SELECT b.eid, b.uid, b.day, coalesce(p.day, {NONE_AFTER}) AS was, coalesce(f.day, {NONE_AFTER}) AS is_now "
+        f"SELECT b.pair, b.day, coalesce(p.day, {NONE_AFTER}) AS was, coalesce(f.day, {NONE_AFTER}) AS is_now "
         f"FROM {before} AS b "
-        f"LEFT JOIN (SELECT eid, uid, min(day) AS day FROM {past} GROUP BY eid, uid) AS p "
-        "ON p.eid = b.eid AND p.uid = b.uid "
-        f"LEFT JOIN (SELECT eid, uid, min(day) AS day FROM {fresh} GROUP BY eid, uid) AS f "
-        "ON f.eid = b.eid AND f.uid = b.uid"
+        f"LEFT JOIN (SELECT pair, min(day) AS day FROM {past} GROUP BY pair) AS p ON p.pair = b.pair "
+        f"LEFT JOIN (SELECT pair, min(day) AS day FROM {fresh} GROUP BY pair) AS f ON f.pair = b.pair"
     )
     adjusted = (
-        f"SELECT b.eid AS eid, b.day AS day, {', '.join(changes)} FROM ({next_seen}) AS b "
-        f"JOIN {work(calendar.TABLE)} AS d ON d.day = b.day WHERE was <> is_now GROUP BY b.eid, b.day"
+        f"SELECT {eid_of('b.pair')} AS eid, b.day AS day, {', '.join(changes)} FROM ({next_seen}) AS b "
+        f"JOIN {work(calendar.TABLE)} AS d ON d.day = b.day WHERE was <> is_now GROUP BY ALL"
     )
-    named = ", ".join(["eid", "day", *columns])
-    longest = max(window.days for window in windows)
-    return [
-        f"DELETE FROM {log} WHERE day >= {since} OR day < {since - longest - 1}",
-        f"INSERT INTO {log} SELECT {named} FROM {work(flags_table(plan.member, key))} WHERE {some}",
-        f"INSERT INTO {log} SELECT {named} FROM ({adjusted}) AS a WHERE {some}",
-    ]
+    names = leave_names(plan.member, cells)
+    some = " OR ".join(f"c.{name} <> 0" for name in names)
+    return f"SELECT c.eid, c.day, {leaving_columns(plan, names)} FROM ({adjusted}) AS c WHERE {some}"
 
 
 # -- days, buckets and totals -----------------------------------------------------------------------------------------
@@ -161,63 +169,50 @@ def _carry(plan: Plan, new: Counted, old: Counted, since: int) -> list[str]:
     day = f" JOIN {work(calendar.TABLE)} AS d ON d.day = c.day"
     here = "" if start is None else f" WHERE c.day >= {start}"
     for grain in plan.member.grains:
-        bucket = f"d.{calendar.bucket_column(grain)}"
-        keys = ["c.eid AS eid", f"{bucket} AS bucket"]
         flag = partial(in_grain, grain=grain)
         again = f"{day} WHERE c.day >= {_bucket_of(grain, since)}" + ("" if start is None else f" AND c.day >= {start}")
-        history, table = plan.layout.grain(grain), plan.layout.recent(plan.layout.grain(grain))
-        found += _merge_into(plan, table, new, old, keys, flag, f"{day}{here}", again)
-        ended = f"FROM {plan.schema.table(table)} WHERE bucket < {plan.open_buckets[grain]}"
-        found.append(f"INSERT INTO {plan.schema.table(history)} SELECT * {ended} ORDER BY eid, bucket")
-        found.append(f"DELETE {ended}")
+        changes = _changes(plan, new, old, bucket_keys(grain), flag, f"{day}{here}")
+        found += _merge_in(plan, plan.layout.number(grain), changes, bucket_keys(grain), again)
     if plan.member.has_all_time:
-        found += _merge_into(plan, plan.layout.all_time, new, old, ["c.eid AS eid"], ever, "", "")
+        changes = _changes(plan, new, old, ALL_TIME_KEYS, ever, "")
+        found += _merge_in(plan, plan.layout.number(None), changes, ALL_TIME_KEYS, "")
     return found
 
 
-def _merge_into(
-    plan: Plan, table: str, new: Counted, old: Counted, keys: list[str], flag: Flag, tail: str, again: str
-) -> list[str]:
-    """Add differences of exact cells to a table's rows, and merge other cells once more from days."""
-    layout = plan.layout
-    names = [key.rsplit(" AS ", 1)[1] for key in keys]
+def _changes(plan: Plan, new: Counted, old: Counted, keys: list[str], flag: Flag, tail: str) -> str:
+    """Return the differences of exact cells by span; without such, the spans in which anything was counted."""
     plus = arms_of(plan, new, keys, flag, tail)
-    minus = [Arm(a.rows, a.keys, _negated(layout, a)) for a in arms_of(plan, old, keys, flag, tail)]
-    changed = " OR ".join(f"{cell.name} <> 0" for cell in layout.cells if cell.exact)
-    differences = merged(layout, [*plus, *minus], names)
-    if layout.is_exact:
-        differences = f"SELECT * FROM ({differences}) AS m WHERE {changed}"
-    stored, delta, fresh = (
-        plan.schema.table(table),
-        work(_work(plan, table, "delta")),
-        work(_work(plan, table, "updated")),
-    )
-    on = " AND ".join(f"t.{name} = m.{name}" for name in names)
-    statements: list[str] = []
+    minus = [Arm(a.rows, a.keys, _negated(plan.layout, a)) for a in arms_of(plan, old, keys, flag, tail)]
+    return merged(plan.layout, [*plus, *minus], SPAN)
+
+
+def _merge_in(plan: Plan, number: int, changes: str, keys: list[str], again: str) -> list[str]:
+    """Add differences of exact cells to spans of a view, and merge other cells once more from days."""
+    layout = plan.layout
+    recent = plan.schema.table(layout.recent(layout.spans))
+    delta, merged_again, updated = (_work(plan, f"{layout.spans}_{number}", p) for p in ("delta", "again", "updated"))
+    statements = [create_work(delta, changes)]
     again_join = ""
-    if layout.is_exact:
-        delta = f"({differences})"
-    else:
-        statements.append(create_work(_work(plan, table, "delta"), differences))
-        loose = [cell for cell in layout.cells if not cell.exact]
-        cells = ", ".join(f"{merge(cell, f'c.{cell.name}')} AS {cell.name}" for cell in loose)
-        touched = f"SEMI JOIN {delta} AS x ON x.eid = c.eid"
+    if not layout.is_exact:
+        cells = ", ".join(f"{merge(c, f'c.{c.name}')} AS {c.name}" for c in layout.cells if not c.exact)
+        touched = f"SEMI JOIN {work(delta)} AS x ON x.eid = c.eid"
         rows = f"SELECT {', '.join(keys)}, {cells} FROM {plan.schema.table(layout.days)} AS c {touched}{again} GROUP BY ALL"
-        statements.append(create_work(_work(plan, table, "again"), rows))
-        same = " AND ".join(f"r.{name} = m.{name}" for name in names)
-        again_join = f" LEFT JOIN {work(_work(plan, table, 'again'))} AS r ON {same}"
+        statements.append(create_work(merged_again, rows))
+        again_join = f" LEFT JOIN {work(merged_again)} AS r ON r.eid = m.eid AND r.day = m.day"
     sums = ", ".join(
         f"(coalesce(t.{c.name}, 0) + m.{c.name})::{c.stored} AS {c.name}" if c.exact else f"r.{c.name} AS {c.name}"
         for c in layout.cells
     )
-    heads = ", ".join(f"m.{name} AS {name}" for name in names)
-    columns = ", ".join([*names, *(cell.name for cell in layout.cells)])
-    updated = f"SELECT {heads}, {sums} FROM {delta} AS m LEFT JOIN {stored} AS t ON {on}{again_join}"
+    same = f"t.{VIEW} = {number} AND t.eid = m.eid AND t.day = m.day"
+    columns = ", ".join([VIEW, *SPAN, *(cell.name for cell in layout.cells)])
+    rows = (
+        f"SELECT {number}::TINYINT AS {VIEW}, m.eid AS eid, m.day AS day, m.nxt AS nxt, {sums} FROM {work(delta)} AS m"
+    )
     return [
         *statements,
-        create_work(_work(plan, table, "updated"), updated),
-        f"DELETE FROM {stored} AS t USING {fresh} AS m WHERE {on}",
-        f"INSERT INTO {stored} ({columns}) SELECT {columns} FROM {fresh} WHERE {layout.exists} > 0",
+        create_work(updated, f"{rows} LEFT JOIN {recent} AS t ON {same}{again_join}"),
+        f"DELETE FROM {recent} AS t USING {work(updated)} AS m WHERE {same}",
+        f"INSERT INTO {recent} ({columns}) SELECT {columns} FROM {work(updated)} WHERE {layout.exists} > 0",
     ]
 
 
@@ -231,108 +226,92 @@ def _negated(layout: Layout, arm: Arm) -> dict[str, str]:
 
 def _extend(plan: Plan, new: Counted, since: int) -> list[str]:
     """Continue the change points of all windows from the values of the day before `since`."""
-    layout, settled = plan.layout, plan.extent.settled
-    history, table = plan.schema.table(layout.rolling), plan.schema.table(layout.recent(layout.rolling))
-    before, moved, points, now = (_work(plan, layout.rolling, name) for name in ("before", "moved", "points", "now"))
-    columns = ", ".join([WINDOW, "eid", "day", "nxt", *(cell.name for cell in layout.cells)])
+    layout = plan.layout
+    table = plan.schema.table(layout.recent(layout.spans))
+    before, moved, points = (_work(plan, layout.spans, name) for name in ("before", "moved", "points"))
+    columns = ", ".join([VIEW, *SPAN, *(cell.name for cell in layout.cells)])
     cells = (f"b.{cell.name}" for cell in layout.cells)
-    kept = ", ".join([f"b.{WINDOW}", "b.eid", "b.day", f"coalesce(p.day, {OPEN}) AS nxt", *cells])
-    first = f"SELECT {WINDOW}, eid, min(day) AS day FROM {work(points)} GROUP BY {WINDOW}, eid"
-    earlier = f"{work(before)} AS b LEFT JOIN ({first}) AS p ON p.{WINDOW} = b.{WINDOW} AND p.eid = b.eid"
+    kept = ", ".join([f"b.{VIEW}", "b.eid", "b.day", f"coalesce(p.day, {OPEN}) AS nxt", *cells])
+    first = f"SELECT {VIEW}, eid, min(day) AS day FROM {work(points)} GROUP BY {VIEW}, eid"
+    earlier = (
+        f"SELECT {kept} FROM {work(before)} AS b LEFT JOIN ({first}) AS p ON p.{VIEW} = b.{VIEW} AND p.eid = b.eid"
+    )
     later = f"SELECT {columns} FROM {work(points)} WHERE {layout.exists} > 0"
     return [
-        *_leavers(plan, since),
-        create_work(moved, _moved(plan, new, since)),
-        create_work(before, f"SELECT * FROM {table} WHERE day < {since} AND {_ends_or_is_in(moved)}"),
-        create_work(points, _points(plan, since)),
-        create_work(now, f"SELECT {kept} FROM {earlier} UNION ALL {later}"),
-        f"DELETE FROM {table} WHERE day >= {since} OR {_ends_or_is_in(points)}",
-        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {work(now)} WHERE nxt >= {settled}",
-        f"INSERT INTO {history} ({columns}) SELECT {columns} FROM {work(now)} WHERE nxt < {settled} "
-        f"ORDER BY {WINDOW}, eid, day",
+        create_work(moved, " UNION ALL ".join(_moved(plan, window, new, since) for window in plan.member.windows)),
+        create_work(
+            before, f"SELECT * FROM {table} WHERE {_of_windows(plan)} AND day < {since} AND {_ends_or_is_in(moved)}"
+        ),
+        create_work(points, " UNION ALL ".join(_points(plan, window, since) for window in plan.member.windows)),
+        f"DELETE FROM {table} WHERE {_of_windows(plan)} AND (day >= {since} OR {_ends_or_is_in(points)})",
+        f"INSERT INTO {table} ({columns}) {earlier} UNION ALL {later}",
     ]
+
+
+def _of_windows(plan: Plan) -> str:
+    return f"{VIEW} < {len(plan.member.windows)}"
 
 
 def _ends_or_is_in(rows: str) -> str:
     """Return the condition on recent change points that they end, or that their entity is among working rows."""
-    return f"(nxt <> {OPEN} OR ({WINDOW}, eid) IN (SELECT ({WINDOW}, eid) FROM {work(rows)}))"
+    return f"(nxt <> {OPEN} OR ({VIEW}, eid) IN (SELECT ({VIEW}, eid) FROM {work(rows)}))"
 
 
-def _of_windows(plan: Plan, rows: Callable[[Window], str]) -> str:
-    return " UNION ALL ".join(numbered(plan.layout, window, rows(window)) for window in plan.member.windows)
-
-
-def _leavers(plan: Plan, since: int) -> list[str]:
-    """Pick the days out of all counters, in one reading, that leave a window of a fixed length from `since` on."""
-    layout, last = plan.layout, plan.extent.last
-    fixed = [window for window in plan.member.windows if window.is_fixed]
-    if not layout.additive or not fixed:
-        return []
-    ranges = (f"SELECT unnest(range({since - w.days}, {last - w.days + 1}))::INTEGER AS day" for w in fixed)
-    # A join looks a day up once; a chain of comparisons makes each of them for every row.
-    leaving = f"SEMI JOIN ({' UNION ALL '.join(ranges)}) AS x ON x.day = c.day"
-    rows = f"SELECT c.* FROM {plan.schema.table(layout.days)} AS c {leaving}"
-    return [create_work(_work(plan, layout.rolling, "leavers"), rows)]
-
-
-def _moved(plan: Plan, new: Counted, since: int) -> str:
-    """Return what enters and leaves each window from `since` on."""
+def _moved(plan: Plan, window: Window, new: Counted, since: int) -> str:
+    """Return what enters and leaves a window from `since` on."""
     layout = plan.layout
-    arms: list[Arm] = []
-    keys = {key: plan.schema.table(layout.leaving(key)) for key in layout.keys}
-    for window in plan.member.windows:
-        days = work(_work(plan, layout.rolling, "leavers")) if window.is_fixed else plan.schema.table(layout.days)
-        leaving = Counted(days if layout.additive else None, keys)
-        number = f"{layout.number(window)}::TINYINT AS {WINDOW}"
-        found = movements(layout, window, new, leaving, within=(since, plan.extent.last))
-        arms += [Arm(arm.rows, [number, *arm.keys], arm.cells) for arm in found]
-    return merged(layout, arms, [WINDOW, "eid", "day"])
+    log = plan.schema.table(layout.leaving)
+    gone = Counted(log if layout.additive else None, dict.fromkeys(layout.keys, log))
+    arms = [*entering(layout, window, new), *leaving(layout, window, gone, (since, plan.extent.last))]
+    return f"SELECT {layout.number(window)}::TINYINT AS {VIEW}, * FROM ({merged(layout, arms, ['eid', 'day'])}) AS m"
 
 
-def _points(plan: Plan, since: int) -> str:
-    """Return the change points of all windows from `since` on, also to nothing, of the entities that moved."""
-    layout = plan.layout
-    if not layout.is_exact:
-        return _of_windows(plan, lambda window: _points_of(plan, window, since))
-    moved, before = (work(_work(plan, layout.rolling, name)) for name in ("moved", "before"))
-    cells = ", ".join(cell.name for cell in layout.cells)
-    held = f"SELECT {WINDOW}, eid, {since - 1} AS day, {cells} FROM {before} SEMI JOIN {moved} USING ({WINDOW}, eid)"
-    rows = f"SELECT {WINDOW}, eid, day, {cells} FROM {moved} UNION ALL {held}"
-    if since == plan.extent.last:
-        sums = ", ".join(f"sum({cell.name})::{cell.stored} AS {cell.name}" for cell in layout.cells)
-        head = f"{WINDOW}, eid, {since}::INTEGER AS day, {OPEN}::INTEGER AS nxt"
-        return f"SELECT {head}, {sums} FROM ({rows}) AS m GROUP BY {WINDOW}, eid"
-    running = running_cells(layout, rows, plan.extent.last, [WINDOW, "eid"])
-    return f"SELECT * FROM ({running}) AS f WHERE day >= {since}"
-
-
-def _points_of(plan: Plan, window: Window, since: int) -> str:
-    """Return the change points of one window of a metric with cells that cannot be taken away again."""
-    layout = plan.layout
-    moved = f"(SELECT * FROM {work(_work(plan, layout.rolling, 'moved'))} WHERE {WINDOW} = {layout.number(window)})"
-    before = work(_work(plan, layout.rolling, "before"))
+def _points(plan: Plan, window: Window, since: int) -> str:
+    """Return the change points of a window from `since` on, also to nothing, of the entities that moved."""
+    layout, number = plan.layout, plan.layout.number(window)
+    moved = f"(SELECT * FROM {work(_work(plan, layout.spans, 'moved'))} WHERE {VIEW} = {number})"
+    before = work(_work(plan, layout.spans, "before"))
     keys = ["c.eid AS eid", "c.day AS day"]
     touched = f"SEMI JOIN {moved} AS x ON x.eid = c.eid"
     exact = {cell.name: f"c.{cell.name}" for cell in layout.cells if cell.exact}
     context = [Arm(f"{moved} AS c", keys, {cell.name: f"c.{cell.name}" for cell in layout.cells})]
-    held = f"{before} AS c {touched} WHERE c.{WINDOW} = {layout.number(window)}"
+    held = f"{before} AS c {touched} WHERE c.{VIEW} = {number}"
     context.append(Arm(held, ["c.eid AS eid", f"{since - 1} AS day"], exact))
     loose = {cell.name: f"c.{cell.name}" for cell in layout.additive if not cell.exact}
-    recent = f"c.day >= {since - window.days - 1} AND c.day < {since}"
-    context.append(Arm(f"{plan.schema.table(layout.days)} AS c {touched} WHERE {recent}", keys, loose))
-    return f"SELECT * FROM ({frames(layout, window, context, plan.extent.last)}) AS f WHERE day >= {since}"
+    if loose:
+        earlier = f"c.day >= {since - window.days - 1} AND c.day < {since}"
+        context.append(Arm(f"{plan.schema.table(layout.days)} AS c {touched} WHERE {earlier}", keys, loose))
+    every = frames(layout, window, context, plan.extent.last)
+    return f"SELECT {number}::TINYINT AS {VIEW}, * FROM ({every}) AS f WHERE day >= {since}"
 
 
-def _unsettle(plan: Plan, since: int) -> list[str]:
-    """Take buckets and change points that reach into days to be restated out of the history."""
+# -- what may still change --------------------------------------------------------------------------------------------
+
+
+def _settle(plan: Plan) -> list[str]:
+    """Take spans that can no longer change into the history."""
+    history, recent = (plan.schema.table(name) for name in (plan.layout.spans, plan.layout.recent(plan.layout.spans)))
+    ended = f"nxt < {plan.extent.settled}"
+    return [
+        f"INSERT INTO {history} SELECT * FROM {recent} WHERE {ended} ORDER BY {VIEW}, eid, day",
+        f"DELETE FROM {recent} WHERE {ended}",
+    ]
+
+
+def unsettle(plan: Plan, since: int) -> list[str]:
+    """Return the statements that make a metric without distinct counts ready to have days restated."""
     layout, schema = plan.layout, plan.schema
     found: list[str] = []
-    reach = {layout.grain(grain): f"bucket >= {_bucket_of(grain, since)}" for grain in plan.member.grains}
-    reach |= {layout.rolling: f"nxt >= {since}"} if plan.member.windows else {}
-    for table, reaches in reach.items():
-        history, recent = schema.table(table), schema.table(layout.recent(table))
-        found.append(f"INSERT INTO {recent} SELECT * FROM {history} WHERE {reaches}")
-        found.append(f"DELETE FROM {history} WHERE {reaches}")
+    if layout.views:
+        history, recent = schema.table(layout.spans), schema.table(layout.recent(layout.spans))
+        found.append(f"INSERT INTO {recent} SELECT * FROM {history} WHERE nxt >= {since}")
+        found.append(f"DELETE FROM {history} WHERE nxt >= {since}")
+    if plan.member.windows:
+        columns = leaving_columns(plan, [cell.name for cell in layout.additive])
+        rows = f"SELECT c.eid, c.day, {columns} FROM {schema.table(layout.days)} AS c"
+        within = f"c.day >= {forgotten(since, plan.member.windows)} AND c.day < {since}"
+        found.append(f"DELETE FROM {schema.table(layout.leaving)}")
+        found.append(f"INSERT INTO {schema.table(layout.leaving)} {rows} WHERE {within} ORDER BY c.day")
     return found
 
 

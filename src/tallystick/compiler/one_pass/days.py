@@ -45,6 +45,11 @@ def bucket_column(grain: Grain) -> str:
     return f"b_{grain.value}"
 
 
+def next_column(grain: Grain) -> str:
+    """Return the column with the first day after a bucket."""
+    return f"n_{grain.value}"
+
+
 def reach_column(window: Window) -> str:
     """Return the column with the first day inside a window whose length differs."""
     return f"s_{window.suffix}"
@@ -69,10 +74,10 @@ def create_days(days: Days, first: int, last: int, grains: Sequence[Grain], wind
     """Return the statement that writes the calendar from a first to a last day number."""
     day = exp.column("d")
     columns = [f"{_number(day)} AS day"]
-    columns += [
-        f"{_number(buckets.date_bucket(day, grain, days.calendar, dialect=DIALECT))} AS {bucket_column(grain)}"
-        for grain in grains
-    ]
+    for grain in grains:
+        bucket = buckets.date_bucket(day, grain, days.calendar, dialect=DIALECT)
+        after = exp.cast(buckets.next_bucket(bucket.copy(), grain, dialect=DIALECT), "date")
+        columns += [f"{_number(bucket)} AS {bucket_column(grain)}", f"{_number(after)} AS {next_column(grain)}"]
     for window in windows:
         if not window.is_fixed:
             columns.append(f"{_number(buckets.window_start(day, window, dialect=DIALECT))} AS {reach_column(window)}")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tallystick.compiler.model import Model
-from tallystick.compiler.one_pass.layout import Layout
+from tallystick.compiler.one_pass.layout import VIEW, Layout
 from tallystick.compiler.one_pass.names import Schema
-from tallystick.compiler.one_pass.rolling import WINDOW
 from tallystick.sql.grain import Grain
 
 
@@ -51,30 +50,27 @@ class Held:
 
 def held_days(model: Model, layout: Layout, reach: Reach) -> Held:
     """Return where a model is stored; the conditions are on stored intervals, so that one day costs one day."""
-    view, since = model.time, reach.sampled_from
+    view = model.time
+    is_day = view.grain is Grain.DAY
+    since = reach.sampled_from if is_day or view.window is not None else reach.first
+    where = [] if is_day else [f"c.{VIEW} = {layout.number(view.window or view.grain)}"]
     if view.is_all_time:
-        return Held(layout.all_time, reach.last_of or str(reach.last), reach.until)
+        return Held(layout.spans, reach.last_of or str(reach.last), reach.until, tuple(where))
+    where += [] if reach.is_open else [f"c.day <= {reach.last}"]
     if view.window is not None:
-        where = [f"c.{WINDOW} = {layout.number(view.window)}"]
-        where += [] if reach.is_open else [f"c.day <= {reach.last}"]
         where += [] if since is None else [f"c.nxt > {since}" if since <= reach.last else "false"]
         first = "c.day" if since is None else f"greatest(c.day, {since})"
-        return Held(layout.rolling, first, f"least(c.nxt, {reach.until})", tuple(where))
-    is_day = view.grain is None or view.grain is Grain.DAY
-    column, since = ("c.day", since) if is_day else ("c.bucket", reach.first)
-    where = [*([] if reach.is_open else [f"{column} <= {reach.last}"])]
-    where += [] if since is None else [f"{column} >= {since}"]
-    table = layout.days if is_day or view.grain is None else layout.grain(view.grain)
-    return Held(table, column, f"{column} + 1", tuple(where))
+        return Held(layout.spans, first, f"least(c.nxt, {reach.until})", tuple(where))
+    where += [] if since is None else [f"c.day >= {since}"]
+    return Held(layout.days if is_day else layout.spans, "c.day", "c.day + 1", tuple(where))
 
 
 def stored_rows(layout: Layout, schema: Schema, held: Held) -> str:
     """Return the relation of stored rows: a large table with the small one beside it, where void rows are left out."""
     table = schema.table(held.table)
-    if held.table in (layout.days, layout.all_time):
+    if held.table == layout.days:
         return table
-    void = " WHERE nxt > day" if held.table == layout.rolling else ""
-    return f"(SELECT * FROM {table}{void} UNION ALL SELECT * FROM {schema.table(layout.recent(held.table))})"
+    return f"(SELECT * FROM {table} WHERE nxt > day UNION ALL SELECT * FROM {schema.table(layout.recent(held.table))})"
 
 
 def condition(held: Held) -> str:

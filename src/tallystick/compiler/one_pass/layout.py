@@ -6,16 +6,22 @@ from dataclasses import dataclass
 
 from tallystick.compiler.one_pass.family import Member
 from tallystick.sql.expression import Component, Merge
-from tallystick.sql.grain import Grain, Window
+from tallystick.sql.grain import OVER_ALL_TIME, Grain, Window
 
+VIEW = "v"
+"""The column of spans with the number of their time view."""
 NONE_BEFORE = -10_000_000
 NONE_AFTER = 10_000_000
 OPEN = 9_999_999
-"""The `nxt` of a change point that still holds: later than any day."""
+"""The `nxt` of a span that still holds: later than any day."""
+BEGINNING = 0
+"""The `day` of spans over all time; nobody reads it."""
 VOID = -100_000_000
-"""Added to the `nxt` of a change point that was copied to the small table: it then ends before it begins."""
+"""Added to the `nxt` of a span that was copied to the small table: it then ends before it begins."""
 MAX_INTEGER = 2**62
 MAX_EXACT_DOUBLE = 2**53
+KEY_BITS = 32
+"""Numbers of keys are smaller, so that an entity and a key fit one integer."""
 MAX_SCALED = 10**17
 """Decimals as whole numbers stay below it, so that they fit 18 digits whatever the rounding of their measured size."""
 
@@ -50,8 +56,9 @@ class Cell:
 class Layout:
     """The storage of one metric: additive cells, distinct cells, and the one that tells whether a row exists.
 
-    `nullable` are sums that can be NULL although rows exist; each has a companion cell counting its values. `windows`
-    are the suffixes of the rolling windows; change points say which of them they belong to by its place here.
+    `nullable` are sums that can be NULL although rows exist; each has a companion cell counting its values. `views` are
+    the suffixes of the time views stored as spans, windows first; a span says which of them it belongs to by its place
+    here.
     """
 
     prefix: str
@@ -59,7 +66,7 @@ class Layout:
     distinct: tuple[Cell, ...]
     exists: str
     nullable: tuple[str, ...] = ()
-    windows: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -82,22 +89,18 @@ class Layout:
         return f"{self.prefix}_days"
 
     @property
-    def all_time(self) -> str:
-        """Return the table of values over the whole history."""
-        return f"{self.prefix}_all_time"
-
-    def grain(self, grain: Grain) -> str:
-        """Return the table of a calendar grain."""
-        return f"{self.prefix}_{grain.value}"
+    def spans(self) -> str:
+        """Return the table of values that hold for several days: of windows, calendar grains and all time."""
+        return f"{self.prefix}_spans"
 
     @property
-    def rolling(self) -> str:
-        """Return the table of change points of all windows."""
-        return f"{self.prefix}_rolling"
+    def leaving(self) -> str:
+        """Return the table, by day, of what was counted on it and will leave the windows that still hold it."""
+        return f"{self.prefix}_leaving"
 
-    def number(self, window: Window) -> int:
-        """Return the number by which change points name their window."""
-        return self.windows.index(window.suffix)
+    def number(self, view: Grain | Window | None) -> int:
+        """Return the number by which spans name their time view, None: all time."""
+        return self.views.index(OVER_ALL_TIME if view is None else view.suffix)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -109,23 +112,12 @@ class Layout:
         return tuple(cell for cell in self.distinct if cell.key == key)
 
     def seen(self, key: str) -> str:
-        """Return the table that says when each key was last seen."""
+        """Return the table that says when each key was last seen with each entity."""
         return f"{self.prefix}_seen_{key}"
-
-    def leaving(self, key: str) -> str:
-        """Return the table of keys that will leave a window unless they are seen again."""
-        return f"{self.prefix}_leaving_{key}"
 
     def recent(self, table: str) -> str:
         """Return the small table beside a large one that holds its rows until they can no longer change."""
         return f"{table}_recent"
-
-    def tables(self, member: Member) -> tuple[str, ...]:
-        """Return the names of all tables of a metric."""
-        split = [*map(self.grain, member.grains), *([self.rolling] if self.windows else []), *map(self.seen, self.keys)]
-        found = [self.days, *split, *map(self.recent, split)]
-        found += [self.all_time] if member.has_all_time else []
-        return (*found, *(map(self.leaving, self.keys) if member.windows else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +170,9 @@ def layout(member: Member, types: dict[str, str], facts: dict[str, Facts]) -> La
         exists = full[0] if full else presence(distinct[0].name)
     if distinct and exists == presence(distinct[0].name):
         distinct.append(Cell(exists, Merge.SUM, "INTEGER", "BIGINT", key=distinct[0].name, counts_missing=True))
-    windows = tuple(window.suffix for window in member.windows)
-    return Layout(member.prefix, tuple(additive), tuple(distinct), exists, tuple(nullable), windows)
+    views = (*(window.suffix for window in member.windows), *(grain.suffix for grain in member.grains))
+    views += (OVER_ALL_TIME,) if member.has_all_time else ()
+    return Layout(member.prefix, tuple(additive), tuple(distinct), exists, tuple(nullable), views)
 
 
 def presence(name: str) -> str:

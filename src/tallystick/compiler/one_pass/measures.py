@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
-from tallystick.compiler.one_pass.layout import MAX_EXACT_DOUBLE, MAX_INTEGER, MAX_SCALED, Facts, Layout, components
+from tallystick.compiler.one_pass.layout import (
+    KEY_BITS,
+    MAX_EXACT_DOUBLE,
+    MAX_INTEGER,
+    MAX_SCALED,
+    Facts,
+    Layout,
+    components,
+)
 from tallystick.compiler.one_pass.names import quoted, work
 from tallystick.sql.expression import Merge
 
@@ -46,7 +54,9 @@ def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
     """Read the result of `measuring`."""
     if stream.measure is not None:
         keys = (row["low"], row["high"]) if row.get("low") is not None else None
-        return Measured(row["rows"], row["first"], row["last"], {stream.measure.name: Facts(has_null=bool(row["missing"]))}, keys)
+        return Measured(
+            row["rows"], row["first"], row["last"], {stream.measure.name: Facts(has_null=bool(row["missing"]))}, keys
+        )
     facts = {
         part: Facts(
             bool(row[f"{part}_null"]),
@@ -59,6 +69,11 @@ def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
     return Measured(row["rows"], row["first"], row["last"], facts)
 
 
+def is_raw(keys: tuple[int, int] | None) -> bool:
+    """Tell whether keys of a range are such numbers as keys are given, so that they need none."""
+    return keys is not None and keys[0] >= 0 and keys[1] < 2**KEY_BITS
+
+
 def fits(
     layout: Layout, stream: Stream, found: Measured, magnitudes: Mapping[str, float], raw_keys: Sequence[str]
 ) -> bool:
@@ -67,7 +82,7 @@ def fits(
         name = stream.measure.name
         if found.facts[name].has_null and layout.exists == name:
             return False
-        return name not in raw_keys or found.first is None or (found.keys is None or found.keys[0] >= 0)
+        return name not in raw_keys or found.first is None or found.keys is None or is_raw(found.keys)
     return all(_sum_fits(layout, name, facts, magnitudes.get(name, 0.0)) for name, facts in found.facts.items())
 
 

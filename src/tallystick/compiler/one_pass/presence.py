@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tallystick.compiler.one_pass import days as calendar
-from tallystick.compiler.one_pass.layout import NONE_AFTER, NONE_BEFORE, Cell
+from tallystick.compiler.one_pass.layout import KEY_BITS, NONE_AFTER, NONE_BEFORE, Cell
 from tallystick.compiler.one_pass.names import create_work, work
 from tallystick.sql.grain import Grain, Window
 
@@ -74,12 +74,26 @@ def gaps(packed: str, found: Packing) -> str:
 
 
 def last_seen(packed: str, found: Packing, settled: int) -> str:
-    """Return a query of the last (eid, uid, day) of each pair before a day, from a working table of packed values."""
+    """Return a query of the last (pair, day) of each entity and key before a day, from a working table of packed values."""
     before = f"SELECT k FROM {work(packed)} WHERE {found.day('k')} < {settled}"
     following = f"SELECT k, lead(k, 1, -1) OVER () AS n FROM ({before}) AS b"
     last = f"SELECT k FROM ({following}) AS f WHERE {found.pair('n')} <> {found.pair('k')}"
-    columns = f"{found.eid('k')} AS eid, {found.uid('k')} AS uid, {found.day('k')} AS day"
-    return f"WITH a AS MATERIALIZED ({last}) SELECT {columns} FROM a"
+    return f"WITH a AS MATERIALIZED ({last}) SELECT {pair(found.eid('k'), found.uid('k'))} AS pair, {found.day('k')} AS day FROM a"
+
+
+def pair(eid: str, uid: str) -> str:
+    """Return the SQL of one integer for an entity and a key."""
+    return f"(({eid})::BIGINT << {KEY_BITS}) + ({uid})"
+
+
+def eid_of(pair: str) -> str:
+    """Return the SQL of the entity of a pair."""
+    return f"({pair} >> {KEY_BITS})::INTEGER"
+
+
+def uid_of(pair: str) -> str:
+    """Return the SQL of the key of a pair."""
+    return f"({pair} & {2**KEY_BITS - 1})"
 
 
 def flag_columns(

@@ -1,11 +1,11 @@
 """Rolling windows as change points: what enters and leaves, summed up in one sweep (performance spec §3.4).
 
-A change point `(w, eid, day, nxt, cells)` says that the cells of a window hold from `day` up to the day before `nxt`.
+A change point `(v, eid, day, nxt, cells)` is a span: the cells of window `v` hold from `day` up to the day before `nxt`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tallystick.compiler.one_pass import days as calendar
@@ -15,14 +15,8 @@ from tallystick.compiler.one_pass.names import work
 from tallystick.compiler.one_pass.presence import enters, leaves
 from tallystick.sql.grain import Window
 
-WINDOW = "w"
 DAY_BITS = 20
 """Room for 2,870 years of days beside an entity number of 43 bits."""
-
-
-def numbered(layout: Layout, window: Window, rows: str) -> str:
-    """Return rows of a window with the number that tells them from those of other windows."""
-    return f"SELECT {layout.number(window)}::TINYINT AS {WINDOW}, * FROM ({rows}) AS of_window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +27,36 @@ class Counted:
     flags: dict[str, str]
 
 
-def movements(
-    layout: Layout, window: Window, entering: Counted, leaving: Counted, *, within: tuple[int, int] | None = None
-) -> list[Arm]:
-    """Return what enters a window on its day and leaves it on another, the latter with its sign turned.
-
-    Keys leave by the day they were last seen. `within` keeps movements on days from a first to a last one only.
-    """
+def entering(layout: Layout, window: Window, counted: Counted, days: str = "") -> list[Arm]:
+    """Return what enters a window on its day; `days` is a condition on it."""
+    keys = ["c.eid AS eid", "c.day AS day"]
     arms: list[Arm] = []
-    leave_day = calendar.leave(window, "c.day", "d")
-    join = "" if window.is_fixed else f" JOIN {work(calendar.TABLE)} AS d ON d.day = c.day"
-    here = _between("c.day", within)
-    there = _between(leave_day, within)
-    if window.is_fixed and within is not None:
-        there = _between("c.day", (within[0] - window.days, within[1] - window.days))
-    if entering.additive is not None:
+    if counted.additive is not None:
         cells = {cell.name: f"c.{cell.name}" for cell in layout.additive}
-        arms.append(Arm(f"{entering.additive} AS c{_where(here)}", ["c.eid AS eid", "c.day AS day"], cells))
-    if leaving.additive is not None:
-        turned = {cell.name: f"-c.{cell.name}" if cell.exact else f"NULL::{cell.stored}" for cell in layout.additive}
-        arms.append(
-            Arm(f"{leaving.additive} AS c{join}{_where(there)}", ["c.eid AS eid", f"{leave_day} AS day"], turned)
-        )
-    for key, table in entering.flags.items():
+        arms.append(Arm(f"{counted.additive} AS c{_where(days)}", keys, cells))
+    for key, table in counted.flags.items():
         cells = {cell.name: f"c.{enters(cell, window)}" for cell in layout.of_key(key)}
-        some = _some([enters(cell, window) for cell in layout.of_key(key)])
-        arms.append(Arm(f"{table} AS c{_where(here, some)}", ["c.eid AS eid", "c.day AS day"], cells))
-    for key, table in leaving.flags.items():
-        turned = {cell.name: f"-c.{leaves(cell, window)}" for cell in layout.of_key(key)}
-        some = _some([leaves(cell, window) for cell in layout.of_key(key)])
-        arms.append(Arm(f"{table} AS c{join}{_where(there, some)}", ["c.eid AS eid", f"{leave_day} AS day"], turned))
+        arms.append(Arm(f"{table} AS c{_where(days, _some(cells.values()))}", keys, cells))
+    return arms
+
+
+def leaving(layout: Layout, window: Window, counted: Counted, days: tuple[int, int] | None = None) -> list[Arm]:
+    """Return what leaves a window on some later day, with its sign turned, if that is one of some days.
+
+    Keys leave by the day they were last seen.
+    """
+    day = calendar.leave(window, "c.day", "d")
+    join = "" if window.is_fixed else f" JOIN {work(calendar.TABLE)} AS d ON d.day = c.day"
+    keys = ["c.eid AS eid", f"{day} AS day"]
+    there = "" if days is None else f"{day} BETWEEN {days[0]} AND {days[1]}"
+    arms: list[Arm] = []
+    if counted.additive is not None:
+        cells = {cell.name: f"-c.{cell.name}" if cell.exact else f"NULL::{cell.stored}" for cell in layout.additive}
+        arms.append(Arm(f"{counted.additive} AS c{join}{_where(there)}", keys, cells))
+    for key, table in counted.flags.items():
+        flags = [f"c.{leaves(cell, window)}" for cell in layout.of_key(key)]
+        cells = {cell.name: f"-{flag}" for cell, flag in zip(layout.of_key(key), flags, strict=True)}
+        arms.append(Arm(f"{table} AS c{join}{_where(there, _some(flags))}", keys, cells))
     return arms
 
 
@@ -99,16 +93,6 @@ def frames(layout: Layout, window: Window, arms: Sequence[Arm], last: int) -> st
     )
 
 
-def running_cells(layout: Layout, rows: str, last: int, keys: Sequence[str]) -> str:
-    """Return rows with unique keys and day up to a last day, with what their exact cells come to by then."""
-    cells = (f"(sum({c.name}) OVER (o ROWS UNBOUNDED PRECEDING))::{c.stored} AS {c.name}" for c in layout.cells)
-    head = ", ".join(keys)
-    return (
-        f"SELECT {head}, day, lead(day, 1, {OPEN}) OVER o AS nxt, {', '.join(cells)} FROM ({rows}) AS m "
-        f"WHERE day <= {last} WINDOW o AS (PARTITION BY {head} ORDER BY day)"
-    )
-
-
 def _over(cell: Cell, order: str, back: str) -> str:
     if cell.exact:
         return f"(sum(m.{cell.name}) OVER ({order} ROWS UNBOUNDED PRECEDING))"
@@ -121,12 +105,8 @@ def _packed(arm: Arm, first: int) -> Arm:
     return Arm(arm.rows, [f"({eid}::BIGINT << {DAY_BITS}) + ({day} - ({first})) AS k"], arm.cells)
 
 
-def _between(day: str, within: tuple[int, int] | None) -> str:
-    return "" if within is None else f"{day} BETWEEN {within[0]} AND {within[1]}"
-
-
-def _some(columns: Sequence[str]) -> str:
-    return "(" + " OR ".join(f"c.{column} <> 0" for column in columns) + ")"
+def _some(columns: Iterable[str]) -> str:
+    return "(" + " OR ".join(f"{column} <> 0" for column in columns) + ")"
 
 
 def _where(*conditions: str) -> str:

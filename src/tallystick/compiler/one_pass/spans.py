@@ -13,16 +13,14 @@ from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import dimension
 from tallystick.compiler.one_pass.held import Reach, condition, held_days, stored_rows
 from tallystick.compiler.one_pass.interning import entity_table
-from tallystick.compiler.one_pass.layout import OPEN, Layout
+from tallystick.compiler.one_pass.layout import VIEW, Layout
 from tallystick.compiler.one_pass.names import DIALECT, Schema, quoted
-from tallystick.compiler.one_pass.rolling import WINDOW
 from tallystick.compiler.one_pass.views import value_columns
 from tallystick.sql import buckets
 from tallystick.sql.calendar import Calendar
 from tallystick.sql.grain import Grain
 
 FUNCTIONS = ("count", "sum", "avg", "min", "max")
-EVERYTHING = Reach(None, OPEN, is_open=True)
 _STEPS = {
     Grain.WEEK: "7 DAYS",
     Grain.MONTH: "1 MONTH",
@@ -59,23 +57,19 @@ def span_rows(model: Model, member: Member, layout: Layout, schema: Schema, reac
 def series_rows(model: Model, member: Member, layout: Layout, schema: Schema) -> tuple[str, str | None]:
     """Return queries of stored rows as (eid, first, until, value, …): what is settled, and what may still change.
 
-    Both lack a WHERE clause for entities, and are as plain as can be: they take less time to run than to plan. Void
-    rows end before they begin. Days and all time have no rows apart that may still change.
+    Both lack a condition on entities, and are as plain as can be: they take less time to run than to plan. Void rows
+    end before they begin. Days have no rows apart that may still change.
     """
     values = ", ".join(tree.sql(DIALECT) for tree in value_columns(member, layout, "c"))
-    if model.time.window is None:
-        held = held_days(model, layout, EVERYTHING)
-        rows = f"SELECT c.eid, {held.first} AS first, {held.until} AS until, {values} FROM {{}} AS c"
-        settled = f"{rows.format(schema.table(held.table))} WHERE true"
-        if held.table in (layout.days, layout.all_time):
-            return settled, None
-        return settled, f"{rows.format(schema.table(layout.recent(held.table)))} ORDER BY eid"
-    of_window = f"SELECT c.eid, day AS first, nxt AS until, {values} FROM {{}} AS c WHERE c.{WINDOW} = {{}}"
-    number, recent = layout.number(model.time.window), layout.recent(layout.rolling)
-    return (
-        of_window.format(schema.table(layout.rolling), number),
-        of_window.format(schema.table(recent), number) + " ORDER BY eid",
-    )
+    view = model.time
+    until = "c.nxt" if view.window is not None else "least(c.nxt, c.day + 1)"
+    if view.grain is Grain.DAY:
+        rows = f"SELECT c.eid, c.day AS first, c.day + 1 AS until, {values} FROM {schema.table(layout.days)} AS c"
+        return f"{rows} WHERE true", None
+    rows = f"SELECT c.eid, c.day AS first, {until} AS until, {values} FROM {{}} AS c WHERE c.{VIEW} = {{}}"
+    number = layout.number(view.window or view.grain)
+    recent = schema.table(layout.recent(layout.spans))
+    return rows.format(schema.table(layout.spans), number), rows.format(recent, number) + " ORDER BY eid"
 
 
 def numbers_of(family: Family, entity: str, schema: Schema, ids: Sequence[str | int]) -> str:

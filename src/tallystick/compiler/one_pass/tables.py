@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tallystick.compiler.one_pass import days as calendar
 from tallystick.compiler.one_pass.counters import Arm, gathered_cells, gathered_values, merged
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
 from tallystick.compiler.one_pass.interning import join_base, join_entities, keys_table
-from tallystick.compiler.one_pass.layout import NONE_BEFORE, VOID, Cell, Layout
+from tallystick.compiler.one_pass.layout import BEGINNING, OPEN, VIEW, VOID, Cell, Layout
 from tallystick.compiler.one_pass.names import Schema, create_work, quoted, work
-from tallystick.compiler.one_pass.presence import Packing, ever, flag_columns, flags, gaps, in_grain, last_seen, leaves
-from tallystick.compiler.one_pass.rolling import Counted, frames, movements, numbered, sweep
+from tallystick.compiler.one_pass.presence import (
+    Packing,
+    ever,
+    flag_columns,
+    flags,
+    gaps,
+    in_grain,
+    last_seen,
+    leaves,
+    pair,
+)
+from tallystick.compiler.one_pass.rolling import Counted, entering, frames, leaving, sweep
 from tallystick.sql.grain import Grain, Window
 
 Flag = Callable[[Cell], str]
+SPAN = ("eid", "day", "nxt")
+ALL_TIME_KEYS = ["c.eid AS eid", f"{BEGINNING}::INTEGER AS day", f"{OPEN}::INTEGER AS nxt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +56,6 @@ class Plan:
     extent: Extent
     packings: Mapping[str, Packing]
     raw_keys: frozenset[str]
-    open_buckets: Mapping[Grain, int]
-    """By grain, the first day of the first bucket that may still change."""
 
     @property
     def is_narrow(self) -> bool:
@@ -86,7 +97,7 @@ def base_rows(plan: Plan, stream: Stream) -> str:
 
 def base_keys(plan: Plan, stream: Stream) -> str:
     """Return the query of the gathered keys of a distinct count as (bid, day, uid), days counted from the first."""
-    columns = f"b.bid, g.{DAY} - ({plan.extent.first}) AS day, ({uid_of(plan, stream)})::BIGINT AS uid"
+    columns = f"b.bid, g.{DAY} - ({plan.extent.first}) AS day, ({key_number(plan, stream)})::BIGINT AS uid"
     rows = presence_rows(plan, stream, join_base(plan.family, plan.schema))
     return f"SELECT {columns} FROM {rows}"
 
@@ -94,11 +105,11 @@ def base_keys(plan: Plan, stream: Stream) -> str:
 def pack_presences(plan: Plan, stream: Stream) -> str:
     """Return the query of sorted packed (eid, uid, day) of a distinct count; repeats are left for the sweep to skip."""
     assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
-    packed = plan.packings[stream.measure.name].pack("c.eid", uid_of(plan, stream), f"g.{DAY}")
+    packed = plan.packings[stream.measure.name].pack("c.eid", key_number(plan, stream), f"g.{DAY}")
     return f"SELECT {packed} AS k FROM {presence_rows(plan, stream)} ORDER BY k"
 
 
-def uid_of(plan: Plan, stream: Stream) -> str:
+def key_number(plan: Plan, stream: Stream) -> str:
     """Return the SQL of the number of a key: the key itself where it is a small integer."""
     assert stream.measure is not None  # noqa: S101 - only distinct counts have keys
     if stream.measure.name in plan.raw_keys:
@@ -135,16 +146,11 @@ def create_tables(plan: Plan, streams: tuple[Stream, ...]) -> list[str]:
     counted = counted_of(plan)
     if plan.layout.distinct:
         found.append(plan.schema.create(plan.layout.days, _days(plan, counted)))
-    for grain in plan.member.grains:
-        table, border = plan.layout.grain(grain), plan.open_buckets[grain]
-        found.append(plan.schema.create(table, grain_rows(plan, counted, grain, f"c.day < {border}")))
-        recent = grain_rows(plan, counted, grain, f"c.day >= {border}")
-        found.append(plan.schema.create(plan.layout.recent(table), recent))
-    if plan.member.has_all_time:
-        found.append(plan.schema.create(plan.layout.all_time, all_time_rows(plan, counted)))
-    found += _rolling(plan, counted) if plan.member.windows else []
-    for key in plan.layout.keys if plan.member.windows else ():
-        found.append(plan.schema.create(plan.layout.leaving(key), _leaving(plan, key)))
+    if plan.layout.views:
+        found += _spans(plan, counted)
+    if plan.member.windows:
+        rows = leaving_rows(plan, counted, held_since(plan))
+        found.append(plan.schema.create(plan.layout.leaving, f"{rows} ORDER BY day"))
     return found
 
 
@@ -188,20 +194,6 @@ def _days(plan: Plan, counted: Counted) -> str:
     return f"{merged(plan.layout, arms, ['eid', 'day'])} ORDER BY eid, day"
 
 
-def grain_rows(plan: Plan, counted: Counted, grain: Grain, where: str) -> str:
-    """Return the rows of a calendar grain from counters by day."""
-    join = f" JOIN {work(calendar.TABLE)} AS d ON d.day = c.day"
-    start = "" if plan.extent.start is None else f" AND c.day >= {plan.extent.start}"
-    keys = ["c.eid AS eid", f"d.{calendar.bucket_column(grain)} AS bucket"]
-    arms = arms_of(plan, counted, keys, lambda cell: in_grain(cell, grain), f"{join} WHERE {where}{start}")
-    return f"{merged(plan.layout, arms, ['eid', 'bucket'])} ORDER BY eid, bucket"
-
-
-def all_time_rows(plan: Plan, counted: Counted) -> str:
-    """Return the rows over the whole history from counters by day."""
-    return merged(plan.layout, arms_of(plan, counted, ["c.eid AS eid"], ever), ["eid"])
-
-
 def arms_of(plan: Plan, counted: Counted, keys: list[str], flag: Flag, tail: str = "") -> list[Arm]:
     """Return one arm per table of counters; `flag` names the counter of a distinct cell that is wanted."""
     arms: list[Arm] = []
@@ -215,19 +207,18 @@ def arms_of(plan: Plan, counted: Counted, keys: list[str], flag: Flag, tail: str
 
 
 def presences(plan: Plan, stream: Stream, since: int) -> str:
-    """Return the query of (eid, uid, day) of a distinct count from a day on, without repeats."""
-    rows = presence_rows(plan, stream)
-    columns = f"c.eid AS eid, ({uid_of(plan, stream)})::BIGINT AS uid, g.{DAY} AS day"
-    return f"SELECT DISTINCT {columns} FROM {rows} AND g.{DAY} >= {since}"
+    """Return the query of (pair, day) of a distinct count from a day on, without repeats."""
+    columns = f"{pair('c.eid', key_number(plan, stream))} AS pair, g.{DAY} AS day"
+    return f"SELECT DISTINCT {columns} FROM {presence_rows(plan, stream)} AND g.{DAY} >= {since}"
 
 
-def _rolling(plan: Plan, counted: Counted) -> list[str]:
-    """Write the change points of all windows, those that may still change into a small table beside the others.
+def _spans(plan: Plan, counted: Counted) -> list[str]:
+    """Write the spans of all time views, those that may still change into a small table beside the others.
 
     Their rows in the large table are made void as they are written: deleting them would cost as much as a window.
     """
-    first, *others = (_window_rows(plan, counted, window) for window in plan.member.windows)
-    history, recent = plan.layout.rolling, plan.layout.recent(plan.layout.rolling)
+    first, *others = (_span_rows(plan, number, rows) for number, rows in enumerate(_views(plan, counted)))
+    history, recent = plan.layout.spans, plan.layout.recent(plan.layout.spans)
     table = plan.schema.table(history)
     moved = f"SELECT * REPLACE (nxt - ({VOID}) AS nxt) FROM {table} WHERE nxt < {VOID // 2}"
     return [
@@ -237,22 +228,69 @@ def _rolling(plan: Plan, counted: Counted) -> list[str]:
     ]
 
 
+def _span_rows(plan: Plan, number: int, rows: str) -> str:
+    ends = f"CASE WHEN nxt < {plan.extent.settled} THEN nxt ELSE nxt + ({VOID}) END AS nxt"
+    return f"SELECT {number}::TINYINT AS {VIEW}, * REPLACE ({ends}) FROM ({rows}) AS of_view"
+
+
+def _views(plan: Plan, counted: Counted) -> Iterator[str]:
+    """Yield the query of the spans of each time view, in the order of their numbers."""
+    for window in plan.member.windows:
+        yield _window_rows(plan, counted, window)
+    for grain in plan.member.grains:
+        join = f" JOIN {work(calendar.TABLE)} AS d ON d.day = c.day"
+        start = "" if plan.extent.start is None else f" WHERE c.day >= {plan.extent.start}"
+        arms = arms_of(plan, counted, bucket_keys(grain), partial(in_grain, grain=grain), f"{join}{start}")
+        yield f"{merged(plan.layout, arms, SPAN)} ORDER BY eid, day"
+    if plan.member.has_all_time:
+        yield merged(plan.layout, arms_of(plan, counted, ALL_TIME_KEYS, ever), SPAN)
+
+
+def bucket_keys(grain: Grain) -> list[str]:
+    """Return the keys of spans of a calendar grain, over counters `c` and the calendar `d`."""
+    first, after = calendar.bucket_column(grain), calendar.next_column(grain)
+    return ["c.eid AS eid", f"d.{first} AS day", f"d.{after} AS nxt"]
+
+
 def _window_rows(plan: Plan, counted: Counted, window: Window) -> str:
-    layout, settled = plan.layout, plan.extent.settled
-    arms = movements(layout, window, counted, counted)
+    layout = plan.layout
+    arms = [*entering(layout, window, counted), *leaving(layout, window, counted)]
     if layout.is_exact:
-        rows = sweep(layout, arms, plan.extent.first, plan.extent.last)
-    else:
-        every = frames(layout, window, arms, plan.extent.last)
-        rows = f"SELECT * FROM ({every}) AS f WHERE {layout.exists} > 0 ORDER BY eid, day"
-    ends = f"CASE WHEN nxt < {settled} THEN nxt ELSE nxt + ({VOID}) END AS nxt"
-    return numbered(layout, window, f"SELECT * REPLACE ({ends}) FROM ({rows}) AS p")
+        return sweep(layout, arms, plan.extent.first, plan.extent.last)
+    every = frames(layout, window, arms, plan.extent.last)
+    return f"SELECT * FROM ({every}) AS f WHERE {layout.exists} > 0 ORDER BY eid, day"
 
 
-def _leaving(plan: Plan, key: str) -> str:
-    """Return the keys that may still leave a window when days after the settled ones are read again."""
-    columns = [leaves(cell, window) for cell in plan.layout.of_key(key) for window in plan.member.windows]
-    longest = max(window.days for window in plan.member.windows)
-    some = " OR ".join(f"{column} <> 0" for column in columns)
-    since = max(plan.extent.settled - longest, NONE_BEFORE)
-    return f"SELECT eid, day, {', '.join(columns)} FROM {work(flags_table(plan.member, key))} WHERE day >= {since} AND ({some})"
+def held_since(plan: Plan) -> int:
+    """Return the first day that windows which end on or after the settled ones may still hold."""
+    return plan.extent.settled - max(window.days for window in plan.member.windows)
+
+
+def leaving_rows(plan: Plan, counted: Counted, since: int) -> str:
+    """Return what was counted from a day on, as rows of `leaving`."""
+    found: list[str] = []
+    if counted.additive is not None:
+        columns = leaving_columns(plan, [cell.name for cell in plan.layout.additive])
+        found.append(
+            f"SELECT c.eid AS eid, c.day AS day, {columns} FROM {counted.additive} AS c WHERE c.day >= {since}"
+        )
+    for key, table in counted.flags.items():
+        names = leave_names(plan.member, plan.layout.of_key(key))
+        some = " OR ".join(f"c.{name} <> 0" for name in names)
+        columns = leaving_columns(plan, names)
+        found.append(
+            f"SELECT c.eid AS eid, c.day AS day, {columns} FROM {table} AS c WHERE c.day >= {since} AND ({some})"
+        )
+    return " UNION ALL ".join(found)
+
+
+def leaving_columns(plan: Plan, given: Collection[str]) -> str:
+    """Return what rows of `leaving` hold beside entity and day: given columns of `c`, and nothing in the others."""
+    nothing = {cell.name: f"{0 if cell.exact else 'NULL'}::{cell.stored}" for cell in plan.layout.additive}
+    nothing |= dict.fromkeys(leave_names(plan.member, plan.layout.distinct), "0::BIGINT")
+    return ", ".join(f"c.{name} AS {name}" if name in given else f"{sql} AS {name}" for name, sql in nothing.items())
+
+
+def leave_names(member: Member, cells: Sequence[Cell]) -> list[str]:
+    """Return the counters of keys that leave a window."""
+    return [leaves(cell, window) for cell in cells for window in member.windows]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tallystick.compiler.one_pass.days import bucket_column, leave_column, reach_column
+from tallystick.compiler.one_pass.days import bucket_column, leave_column, next_column, reach_column
 from tallystick.compiler.sweep.counters import Array
 from tallystick.sql.grain import Grain, Window
 
@@ -22,6 +22,10 @@ class DayTable:
     def bucket(self, grain: Grain, days: Array) -> Array:
         """Return the first day of the bucket each day lies in."""
         return self.columns[bucket_column(grain)][days] - self.first
+
+    def next_bucket(self, grain: Grain, days: Array) -> Array:
+        """Return the first day after the bucket each day lies in."""
+        return self.columns[next_column(grain)][days] - self.first
 
     def reach(self, window: Window, days: Array) -> Array:
         """Return the first day inside the window that ends on each day."""

@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from tallystick.compiler.one_pass.layout import NONE_BEFORE, OPEN, Cell
+from tallystick.compiler.one_pass.layout import BEGINNING, KEY_BITS, OPEN, VIEW, Cell
 from tallystick.compiler.one_pass.presence import enters, ever, in_grain, leaves
-from tallystick.compiler.one_pass.rolling import DAY_BITS, WINDOW
-from tallystick.compiler.one_pass.tables import Plan
+from tallystick.compiler.one_pass.rolling import DAY_BITS
+from tallystick.compiler.one_pass.tables import Plan, held_since, leave_names
 from tallystick.compiler.sweep.calendar import DayTable
 from tallystick.compiler.sweep.change_points import Until, change_points
 from tallystick.compiler.sweep.counters import Array, Counters, Whole, added, pieces, runs, together
@@ -34,18 +34,17 @@ def column_types(plan: Plan) -> dict[str, dict[str, str]]:
     """Return by table of a metric its columns and their types."""
     layout, member = plan.layout, plan.member
     cells = {cell.name: cell.stored for cell in layout.cells}
-    day, bucket = {"eid": "INTEGER", "day": "INTEGER"}, {"eid": "INTEGER", "bucket": "INTEGER"}
+    day = {"eid": "INTEGER", "day": "INTEGER"}
     found = {layout.days: {**day, **cells}}
-    found |= {layout.grain(grain): {**bucket, **cells} for grain in member.grains}
-    found |= {layout.seen(key): {"eid": "INTEGER", "uid": "BIGINT", "day": "INTEGER"} for key in layout.keys}
+    for key in layout.keys:
+        seen = {"pair": "BIGINT", "day": "INTEGER"}
+        found |= {layout.seen(key): seen, layout.recent(layout.seen(key)): seen}
+    if layout.views:
+        span = {VIEW: "TINYINT", **day, "nxt": "INTEGER", **cells}
+        found |= {layout.spans: span, layout.recent(layout.spans): span}
     if member.windows:
-        found[layout.rolling] = {WINDOW: "TINYINT", **day, "nxt": "INTEGER", **cells}
-    found |= {layout.recent(table): columns for table, columns in found.items() if table != layout.days}
-    if member.has_all_time:
-        found[layout.all_time] = {"eid": "INTEGER", **cells}
-    for key in layout.keys if member.windows else ():
-        names = (leaves(cell, window) for cell in layout.of_key(key) for window in member.windows)
-        found[layout.leaving(key)] = {**day, **dict.fromkeys(names, "BIGINT")}
+        additive = {cell.name: cell.stored for cell in layout.additive}
+        found[layout.leaving] = {**day, **additive, **dict.fromkeys(leave_names(member, layout.distinct), "BIGINT")}
     return found
 
 
@@ -54,33 +53,32 @@ def table_rows(plan: Plan, calendar: DayTable, gathered: Gathered) -> Iterator[t
     layout = plan.layout
     for key, found in gathered.presences.items():
         yield from _seen(plan, key, found)
-    flags = {
-        key: flagged(
-            found,
-            Question(layout.of_key(key), plan.member.grains, plan.member.windows, plan.extent.start),
-            calendar,
-        )
-        for key, found in gathered.presences.items()
-    }
-    parts = [part for part in (gathered.additive, *flags.values()) if part is not None]
-    every = together(parts, list(dict.fromkeys(name for part in parts for name in part.cells)))
+    every = every_counter(plan, calendar, gathered)
     yield layout.days, _dated(plan, every, {cell.name: every.cells[cell.name] for cell in layout.cells})
+    if plan.member.windows:
+        yield layout.leaving, _leaving(plan, every)
+    cut = tuple(pieces(every))
+    for window in plan.member.windows:
+        for piece in cut:
+            yield from _points(plan, calendar, piece, window)
     for grain in plan.member.grains:
         yield from _buckets(plan, calendar, every, grain)
     if plan.member.has_all_time:
-        starts = runs(every.eids)
-        cells = {cell.name: added(every.cells[_column(cell, ever)], starts) for cell in layout.cells}
-        yield layout.all_time, {"eid": every.eids[starts], **cells}
-    if plan.member.windows:
-        for key, part in flags.items():
-            yield _leaving(plan, key, part)
-        cut = tuple(pieces(every))
-        for window in plan.member.windows:
-            for piece in cut:
-                yield from _points(plan, calendar, piece, window)
+        yield layout.recent(layout.spans), _all_time(plan, every)
 
 
-def _column(cell: Cell, flag: Callable[[Cell], str]) -> str:
+def every_counter(plan: Plan, calendar: DayTable, gathered: Gathered) -> Counters:
+    """Return all that is counted by entity and day, flags of distinct counts included."""
+    member = plan.member
+    flags = [
+        flagged(found, Question(plan.layout.of_key(key), member.grains, member.windows, plan.extent.start), calendar)
+        for key, found in gathered.presences.items()
+    ]
+    parts = [part for part in (gathered.additive, *flags) if part is not None]
+    return together(parts, list(dict.fromkeys(name for part in parts for name in part.cells)))
+
+
+def column(cell: Cell, flag: Callable[[Cell], str]) -> str:
     """Return the counter that adds up to a cell: its flag for a distinct count, itself for any other."""
     return cell.name if cell.key is None else flag(cell)
 
@@ -96,54 +94,70 @@ def _seen(plan: Plan, key: str, found: Presences) -> Iterator[tuple[str, Columns
         (table, last_before(found, settled)),
         (plan.layout.recent(table), found.take(found.days >= settled)),
     ):
-        yield name, {"eid": rows.eids, "uid": rows.uids, "day": rows.days + first}
+        yield name, {"pair": (rows.eids << KEY_BITS) + rows.uids, "day": rows.days + first}
 
 
-def _buckets(plan: Plan, calendar: DayTable, every: Counters, grain: Grain) -> Iterator[tuple[str, Columns]]:
-    """Yield the rows of a calendar grain: of buckets that ended, and of those that may still change."""
-    first, start, table = plan.extent.first, plan.extent.start, plan.layout.grain(grain)
-    rows = every if start is None else every.take(every.days >= start - first)
-    buckets = calendar.bucket(grain, rows.days)
-    # A bucket may begin before the first day: it is moved by a year of days, so that packing it stays in order.
-    starts = runs((rows.eids << DAY_BITS) + buckets + 366)
-    flag = partial(in_grain, grain=grain)
-    cells = {cell.name: added(rows.cells[_column(cell, flag)], starts) for cell in plan.layout.cells}
-    columns = {"eid": rows.eids[starts], "bucket": buckets[starts] + first, **cells}
-    ended = columns["bucket"] < plan.open_buckets[grain]
-    yield table, {name: values[ended] for name, values in columns.items()}
-    yield plan.layout.recent(table), {name: values[~ended] for name, values in columns.items()}
-
-
-def _leaving(plan: Plan, key: str, flags: Counters) -> tuple[str, Columns]:
-    """Return the keys that may still leave a window when days after the settled ones are read again."""
-    windows = plan.member.windows
-    names = [leaves(cell, window) for cell in plan.layout.of_key(key) for window in windows]
-    since = max(plan.extent.settled - max(window.days for window in windows), NONE_BEFORE) - plan.extent.first
-    some = np.any([flags.cells[name] != 0 for name in names], axis=0) & (flags.days >= since)
-    rows = flags.take(some)
-    return plan.layout.leaving(key), _dated(plan, rows, {name: rows.cells[name] for name in names})
+def _leaving(plan: Plan, every: Counters) -> Columns:
+    """Return what was counted on days that windows which end on or after the settled ones may still hold."""
+    rows = every.take(every.days >= held_since(plan) - plan.extent.first)
+    names = [*(c.name for c in plan.layout.additive), *leave_names(plan.member, plan.layout.distinct)]
+    if not plan.layout.additive:
+        rows = rows.take(np.any([rows.cells[name] != 0 for name in names], axis=0))
+    return _dated(plan, rows, {name: rows.cells[name] for name in names})
 
 
 def _points(plan: Plan, calendar: DayTable, every: Counters, window: Window) -> Iterator[tuple[str, Columns]]:
     """Yield the change points of a window: those that ended before any day that may be read again, and the others."""
     layout, extent = plan.layout, plan.extent
-    entering = _moving(layout.cells, every, every.keys, partial(enters, window=window))
+    entering = moving(layout.cells, every, every.keys, partial(enters, window=window))
     gone = every.keys + (calendar.leave(window, every.days) - every.days)
-    leaving = _moving(layout.cells, every, gone, partial(leaves, window=window))
+    leaving = moving(layout.cells, every, gone, partial(leaves, window=window))
     ask = Until(extent.last - extent.first, extent.settled - extent.first, OPEN - extent.first)
-    tables = layout.rolling, layout.recent(layout.rolling)
+    tables = layout.spans, layout.recent(layout.spans)
     for table, rows in zip(tables, change_points(entering, leaving, layout.exists, ask), strict=True):
         number = np.full(len(rows), layout.number(window), np.int8)
         days, nexts = rows.days + extent.first, rows.nexts + extent.first
-        yield table, {WINDOW: number, "eid": rows.eids, "day": days, "nxt": nexts, **rows.cells}
+        yield table, {VIEW: number, "eid": rows.eids, "day": days, "nxt": nexts, **rows.cells}
 
 
-def _moving(cells: tuple[Cell, ...], every: Counters, keys: Array, flag: Callable[[Cell], str]) -> Counters:
+def moving(cells: tuple[Cell, ...], every: Counters, keys: Array, flag: Callable[[Cell], str]) -> Counters:
     """Return what moves in or out of a window by the day it does; rows of distinct counts alone that do not, not."""
-    found = Counters(keys, {cell.name: every.cells[_column(cell, flag)] for cell in cells})
+    found = Counters(keys, {cell.name: every.cells[column(cell, flag)] for cell in cells})
     if any(cell.key is None for cell in cells):
         return found
     some = np.zeros(len(keys), np.bool_)
     for values in found.cells.values():
         some |= values != 0
     return found.take(some)
+
+
+def _buckets(plan: Plan, calendar: DayTable, every: Counters, grain: Grain) -> Iterator[tuple[str, Columns]]:
+    """Yield the spans of a calendar grain: of buckets that ended before any day that may be read again, and others."""
+    first, start, table = plan.extent.first, plan.extent.start, plan.layout.spans
+    rows = every if start is None else every.take(every.days >= start - first)
+    buckets = calendar.bucket(grain, rows.days)
+    # A bucket may begin before the first day: it is moved by a year of days, so that packing it stays in order.
+    starts = runs((rows.eids << DAY_BITS) + buckets + 366)
+    nexts = calendar.next_bucket(grain, rows.days)[starts]
+    flag = partial(in_grain, grain=grain)
+    columns: Columns = {
+        VIEW: np.full(len(starts), plan.layout.number(grain), np.int8),
+        "eid": rows.eids[starts],
+        "day": buckets[starts] + first,
+        "nxt": nexts + first,
+        **{cell.name: added(rows.cells[column(cell, flag)], starts) for cell in plan.layout.cells},
+    }
+    ended = columns["nxt"] < plan.extent.settled
+    yield table, {name: values[ended] for name, values in columns.items()}
+    yield plan.layout.recent(table), {name: values[~ended] for name, values in columns.items()}
+
+
+def _all_time(plan: Plan, every: Counters) -> Columns:
+    starts = runs(every.eids)
+    return {
+        VIEW: np.full(len(starts), plan.layout.number(None), np.int8),
+        "eid": every.eids[starts],
+        "day": np.full(len(starts), BEGINNING, np.int32),
+        "nxt": np.full(len(starts), OPEN, np.int32),
+        **{cell.name: added(every.cells[column(cell, ever)], starts) for cell in plan.layout.cells},
+    }
