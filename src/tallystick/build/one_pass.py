@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tallystick.build import one_pass_state, one_pass_sweep, state
+from tallystick.build import one_pass_append, one_pass_state, one_pass_sweep, state
 from tallystick.build.one_pass_publish import DENSE, Publication, publish
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
@@ -279,7 +279,10 @@ def _append(job: Job, stored: Stored, mine: tuple[Stream, ...], facts: dict[str,
     first = min([stored.first, *firsts])
     extent = Extent(first, job.last, max(settled(job), since), job.start)
     plan = Plan(job.family, member, stored.layout, job.schema, extent, {}, frozenset(stored.raw_keys))
-    execute(job.engine, append.append(plan, mine, since, stored.settled))
+    rows = sum(facts[stream.table].rows for stream in mine)
+    is_small = plan.layout.is_narrow and rows <= one_pass_append.MOST
+    if not (is_small and one_pass_append.append(job.engine, plan, mine, since, stored)):
+        execute(job.engine, append.append(plan, mine, since, stored.settled))
     sizes = {n: f.magnitude for s in mine for n, f in facts[s.table].facts.items()}
     sizes = {name: size + stored.magnitudes.get(name, 0) for name, size in sizes.items()}
     write_stored(job, plan, job.family, sizes, stored.views)

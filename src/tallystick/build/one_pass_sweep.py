@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from tallystick.compiler.one_pass import days, interning
+from tallystick.build.one_pass_arrays import arrow, day_table, read
+from tallystick.compiler.one_pass import interning
 from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.names import work
 from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.one_pass.tables import Plan, base_keys, base_rows
 from tallystick.compiler.sweep import entities
-from tallystick.compiler.sweep.calendar import DayTable
-from tallystick.compiler.sweep.counters import Whole, counters
+from tallystick.compiler.sweep.counters import counters
 from tallystick.compiler.sweep.entities import BaseRows, Pairs, rows_of
 from tallystick.compiler.sweep.presence import presences
 from tallystick.compiler.sweep.tables import Columns, Gathered, column_types, table_rows
@@ -22,7 +22,6 @@ from tallystick.engines.adapter import Engine, embedded
 
 MOST = 50_000_000
 """Gathered rows that are held in memory, at about 40 bytes each; what is larger is built by statements."""
-_ARROW = {"TINYINT": pa.int8(), "INTEGER": pa.int32(), "BIGINT": pa.int64()}
 
 
 def is_for_memory(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> bool:
@@ -35,7 +34,7 @@ def is_for_memory(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> bool
 
 def create_tables(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> None:
     """Write all tables of a metric from its gathered streams."""
-    calendar, types = _calendar(engine, plan), column_types(plan)
+    calendar, types = day_table(engine), column_types(plan)
     leaving: list[Columns] = []
     fresh = set(types) - {plan.layout.leaving}
     for gathered in _gathered(engine, plan, streams):
@@ -44,19 +43,19 @@ def create_tables(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> None
             found[table].append(columns)
         leaving += found.pop(plan.layout.leaving, [])
         for table, some in found.items():
-            _write(engine, table, _arrow(types[table], some), is_new=table in fresh)
+            _write(engine, table, arrow(types[table], some), is_new=table in fresh)
         fresh.clear()
     for table in fresh:
-        _write(engine, table, _arrow(types[table], []), is_new=True)
+        _write(engine, table, arrow(types[table], []), is_new=True)
     if plan.member.windows:
         # By day, so that appending reads no more of them than leave on its days.
-        rows = _arrow(types[plan.layout.leaving], leaving)
+        rows = arrow(types[plan.layout.leaving], leaving)
         _write(engine, plan.layout.leaving, rows.sort_by("day"), is_new=True)
 
 
 def _gathered(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> Iterator[Gathered]:
     """Yield what was gathered for some entities after the other."""
-    columns = _read(engine, interning.pairs(plan.family, plan.schema, plan.member))
+    columns = read(engine, interning.pairs(plan.family, plan.schema, plan.member))
     pairs = Pairs(columns["bid"].astype(np.int64), columns["eid"].astype(np.int64))
     keys = int(pairs.bids.max(initial=-1)) + 1
     rows = [_base_rows(engine, plan, stream, keys) for stream in streams]
@@ -74,18 +73,8 @@ def _gathered(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> Iterator
 
 def _base_rows(engine: Engine, plan: Plan, stream: Stream, keys: int) -> BaseRows:
     query = base_rows(plan, stream) if stream.measure is None else base_keys(plan, stream)
-    columns = _read(engine, query)
+    columns = read(engine, query)
     return entities.base_rows(columns.pop("bid"), columns, keys)
-
-
-def _calendar(engine: Engine, plan: Plan) -> DayTable:
-    columns = _read(engine, f"SELECT * FROM {work(days.TABLE)} ORDER BY day")
-    return DayTable(plan.extent.first, {name: values.astype(np.int64) for name, values in columns.items()})
-
-
-def _read(engine: Engine, query: str) -> dict[str, Whole]:
-    table = engine.run(query)
-    return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
 def _write(engine: Engine, table: str, rows: pa.Table, *, is_new: bool) -> None:
@@ -93,13 +82,3 @@ def _write(engine: Engine, table: str, rows: pa.Table, *, is_new: bool) -> None:
         engine.write(table, rows)
     elif rows.num_rows:
         embedded(engine).insert(table, rows)
-
-
-def _arrow(types: Mapping[str, str], parts: Sequence[Columns]) -> pa.Table:
-    columns = {}
-    for name, kind in types.items():
-        arrow = _ARROW[kind]
-        # One copy that also narrows: chunks would be copied into batches once more.
-        found = [part[name] for part in parts] or [np.zeros(0, np.int64)]
-        columns[name] = pa.array(np.concatenate(found, dtype=arrow.to_pandas_dtype(), casting="same_kind"), arrow)
-    return pa.table(columns)

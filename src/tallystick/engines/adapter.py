@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -74,6 +74,12 @@ class EmbeddedEngine(Engine, Protocol):
 
     def insert(self, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
         """Add Arrow rows to a table of Tallystick's schema; columns are matched by name."""
+
+    def lend(self, name: str, rows: pa.Table) -> AbstractContextManager[None]:
+        """Let statements inside read Arrow rows under a name."""
+
+    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Run one read-only query and yield its rows as they come; read them all before the next statement."""
 
     def threads(self, count: int | None) -> AbstractContextManager[None]:
         """Work on so many threads inside, None: on as many as there are processors."""

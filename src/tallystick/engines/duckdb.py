@@ -219,12 +219,23 @@ class DuckDBEngine:
     def _take_in(self, rows: pa.Table | pa.RecordBatchReader, statement: str) -> None:
         if hasattr(rows, "combine_chunks"):
             rows = type(rows).from_batches(rows.combine_chunks().to_batches(max_chunksize=BATCH), rows.schema)
+        with self.lend("incoming_rows", rows):
+            self.execute(statement)
+
+    @contextmanager
+    def lend(self, name: str, rows: pa.Table | pa.RecordBatchReader) -> Iterator[None]:
+        """Let statements inside read Arrow rows under a name."""
         with self._translated():
-            self._connection.register("incoming_rows", rows)
-            try:
-                self._connection.execute(statement)
-            finally:
-                self._connection.unregister("incoming_rows")
+            self._connection.register(name, rows)
+        try:
+            yield
+        finally:
+            self._connection.unregister(name)
+
+    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Run one read-only query and yield its rows as they come; read them all before the next statement."""
+        with self._translated():
+            yield from self._connection.execute(sql).to_arrow_reader(BATCH)
 
     def create(self, table: str, columns: Mapping[str, str]) -> None:
         """Create an empty table of Tallystick's schema unless it is there; types as DuckDB spells them."""

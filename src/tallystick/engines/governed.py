@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,15 @@ class GovernedEngine:
     def insert(self, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
         """Add Arrow rows to a table of Tallystick's schema, where the engine is an embedded one."""
         embedded(self._engine).insert(table, rows)
+
+    def lend(self, name: str, rows: pa.Table) -> AbstractContextManager[None]:
+        """Let statements inside read Arrow rows under a name, where the engine is an embedded one."""
+        return embedded(self._engine).lend(name, rows)
+
+    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Run one read-only query and yield its rows, where the engine is an embedded one; raise AccessRefusedError."""
+        self._check(sql)
+        return embedded(self._engine).batches(sql)
 
     def threads(self, count: int | None) -> AbstractContextManager[None]:
         """Work on so many threads inside, where the engine is an embedded one."""

@@ -208,8 +208,13 @@ def arms_of(plan: Plan, counted: Counted, keys: list[str], flag: Flag, tail: str
 
 def presences(plan: Plan, stream: Stream, since: int) -> str:
     """Return the query of (pair, day) of a distinct count from a day on, without repeats."""
+    return f"SELECT DISTINCT pair, day FROM ({presence_pairs(plan, stream)}) AS p WHERE day >= {since}"
+
+
+def presence_pairs(plan: Plan, stream: Stream) -> str:
+    """Return the query of (pair, day) of a distinct count, repeats allowed."""
     columns = f"{pair('c.eid', key_number(plan, stream))} AS pair, g.{DAY} AS day"
-    return f"SELECT DISTINCT {columns} FROM {presence_rows(plan, stream)} AND g.{DAY} >= {since}"
+    return f"SELECT {columns} FROM {presence_rows(plan, stream)}"
 
 
 def _spans(plan: Plan, counted: Counted) -> list[str]:

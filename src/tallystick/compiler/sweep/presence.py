@@ -72,6 +72,21 @@ def presences(eids: Array, uids: Whole, days: Whole, packing: Packing) -> Presen
     return Presences(ordered[runs(ordered)], packing)
 
 
+def note_last(wanted: Array, lasts: Array, pairs: Array, days: Whole) -> None:
+    """Note in `lasts`, for pairs that are wanted (sorted), the last of the days they were seen on in some rows."""
+    if not len(pairs) or not len(wanted):
+        return
+    if np.any(pairs[1:] < pairs[:-1]):
+        order = np.argsort(pairs, kind="stable")
+        pairs, days = pairs[order], days[order]
+    begin, end = np.searchsorted(wanted, pairs[0]), np.searchsorted(wanted, pairs[-1], side="right")
+    mine = wanted[begin:end]
+    firsts, afters = np.searchsorted(pairs, mine), np.searchsorted(pairs, mine, side="right")
+    sizes = afters - firsts
+    rows = np.arange(sizes.sum()) + np.repeat(firsts - (np.cumsum(sizes) - sizes), sizes)
+    np.maximum.at(lasts, np.repeat(np.arange(begin, end), sizes), days[rows].astype(np.int64))
+
+
 def last_before(found: Presences, day: int) -> Presences:
     """Return the last presence of each pair before a day."""
     earlier = found.take(found.days < day)

@@ -1,0 +1,208 @@
+"""Appending days to a metric in memory: of its tables only the rows are read and written that the days touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from tallystick.build.one_pass_arrays import arrow, day_table, read
+from tallystick.build.one_pass_state import Stored
+from tallystick.compiler.one_pass.append import forgotten, unsettle
+from tallystick.compiler.one_pass.gather import Stream
+from tallystick.compiler.one_pass.layout import NONE_BEFORE, OPEN, VIEW
+from tallystick.compiler.one_pass.names import work
+from tallystick.compiler.one_pass.rolling import DAY_BITS
+from tallystick.compiler.one_pass.tables import Plan, count_days, leave_names, presence_pairs
+from tallystick.compiler.sweep.append import (
+    VIEW_BITS,
+    Carried,
+    Seen,
+    Since,
+    around,
+    carried,
+    continued,
+    leaving_days,
+)
+from tallystick.compiler.sweep.calendar import DayTable
+from tallystick.compiler.sweep.counters import Array, Counters, counters, is_last
+from tallystick.compiler.sweep.presence import Presences, note_last
+from tallystick.compiler.sweep.tables import Columns, Gathered, column_types
+from tallystick.engines.adapter import Engine, embedded
+
+MOST = 1_000_000
+"""Gathered rows that are appended in memory; more are by statements."""
+TOUCHED = "touched"
+REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reread:
+    """Presences of a distinct count: those read again or for the first time, those there were, and all with earlier."""
+
+    fresh: Seen
+    past: Seen
+    now: Presences
+    was: Presences
+
+
+def append(engine: Engine, plan: Plan, streams: Sequence[Stream], since: int, stored: Stored) -> bool:
+    """Bring a metric's tables up to date from its gathered streams; return False, and do nothing, where it is not fit.
+
+    Fit are metrics of whole numbers with few gathered rows.
+    """
+    calendar = day_table(engine)
+    start = Since(since, since - calendar.first)
+    keys = _presences(engine, plan, streams, calendar)
+    if keys is None:
+        return False
+    if since < stored.settled:
+        for statement in unsettle(plan, since):
+            engine.execute(statement)
+    is_again = since <= stored.last
+    new = Gathered(_counted(engine, plan, streams, calendar), {key: found.now for key, found in keys.items()})
+    old = Gathered(
+        _stored_days(engine, plan, calendar, since, is_again=is_again), {key: found.was for key, found in keys.items()}
+    )
+    earlier = _earlier(engine, plan, calendar, start) if plan.member.windows else None
+    found = carried(plan, calendar, start, new, old, earlier)
+    _replace_days(engine, plan, since, found, calendar, is_again=is_again)
+    for key, reread in keys.items():
+        _replace_seen(engine, plan, key, reread)
+    if plan.layout.views:
+        _replace_spans(engine, plan, calendar, start, found.added)
+    return True
+
+
+def _presences(engine: Engine, plan: Plan, streams: Sequence[Stream], calendar: DayTable) -> dict[str, _Reread] | None:
+    last = plan.extent.last - calendar.first
+    found: dict[str, _Reread] = {}
+    for stream in streams:
+        if stream.measure is None:
+            continue
+        key = stream.measure.name
+        seen = plan.schema.table(plan.layout.seen(key))
+        fresh = _seen(engine, presence_pairs(plan, stream))
+        past = _seen(engine, f"SELECT pair, day FROM {plan.schema.table(plan.layout.recent(plan.layout.seen(key)))}")
+        before = _before(engine, seen, fresh, past)
+        both = around(_placed(fresh, calendar), _placed(past, calendar), _placed(before, calendar), last)
+        if both is None:
+            return None
+        found[key] = _Reread(fresh, past, *both)
+    return found
+
+
+def _seen(engine: Engine, query: str) -> Seen:
+    columns = read(engine, query)
+    return Seen(columns["pair"].astype(np.int64), columns["day"].astype(np.int64))
+
+
+def _before(engine: Engine, table: str, fresh: Seen, past: Seen) -> Seen:
+    """Return the last of the settled days on which pairs were seen that are seen again, or were."""
+    wanted = np.unique(np.concatenate([fresh.pairs, past.pairs]))
+    lasts = np.full(len(wanted), NONE_BEFORE, np.int64)
+    if len(wanted):
+        for batch in embedded(engine).batches(f"SELECT pair, day FROM {table}"):
+            note_last(wanted, lasts, batch.column(0).to_numpy(), batch.column(1).to_numpy())
+    known = lasts != NONE_BEFORE
+    return Seen(wanted[known], lasts[known])
+
+
+def _placed(seen: Seen, calendar: DayTable) -> Seen:
+    """Return days counted from the calendar's first, and all days before it as that one: no window reaches it."""
+    return Seen(seen.pairs, np.maximum(seen.days - calendar.first, 0))
+
+
+def _counted(engine: Engine, plan: Plan, streams: Sequence[Stream], calendar: DayTable) -> Counters | None:
+    for stream in streams:
+        if stream.measure is None:
+            return _counters(read(engine, count_days(plan, stream)), calendar)
+    return None
+
+
+def _stored_days(engine: Engine, plan: Plan, calendar: DayTable, since: int, *, is_again: bool) -> Counters | None:
+    if not plan.layout.additive:
+        return None
+    names = [cell.name for cell in plan.layout.additive]
+    if not is_again:
+        return Counters(np.zeros(0, np.int64), {name: np.zeros(0, np.int64) for name in names})
+    table = plan.schema.table(plan.layout.days)
+    return _counters(read(engine, f"SELECT eid, day, {', '.join(names)} FROM {table} WHERE day >= {since}"), calendar)
+
+
+def _earlier(engine: Engine, plan: Plan, calendar: DayTable, since: Since) -> Counters:
+    """Return what was counted before `since` and leaves a window from then on."""
+    names = [*(cell.name for cell in plan.layout.additive), *leave_names(plan.member, plan.layout.distinct)]
+    table, ranges = plan.schema.table(plan.layout.leaving), leaving_days(plan, calendar, since)
+    days = " OR ".join(f"day BETWEEN {first} AND {last}" for first, last in ranges) or "false"
+    rows = read(engine, f"SELECT eid, day, {', '.join(names)} FROM {table} WHERE {days}")
+    return Counters(_keys(rows, calendar), {name: rows[name].astype(np.int64) for name in names})
+
+
+def _counters(rows: Columns, calendar: DayTable) -> Counters:
+    return counters(_keys(rows, calendar), {name: rows[name] for name in rows if name not in ("eid", "day")})
+
+
+def _keys(rows: Columns, calendar: DayTable) -> Array:
+    keys: Array = (rows["eid"].astype(np.int64) << DAY_BITS) + (rows["day"].astype(np.int64) - calendar.first)
+    return keys
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def _replace_days(
+    engine: Engine, plan: Plan, since: int, found: Carried, calendar: DayTable, *, is_again: bool
+) -> None:
+    layout, days = plan.layout, plan.schema.table(plan.layout.days)
+    if is_again:
+        engine.execute(f"DELETE FROM {days} WHERE day >= {since}")
+    _insert(engine, plan, layout.days, found.days)
+    if plan.member.windows:
+        log, old = plan.schema.table(layout.leaving), f"day < {forgotten(since, plan.member.windows)}"
+        engine.execute(f"DELETE FROM {log} WHERE {f'day >= {since} OR ' if is_again else ''}{old}")
+        rows = found.departures
+        _insert(engine, plan, layout.leaving, {"eid": rows.eids, "day": rows.days + calendar.first, **rows.cells})
+
+
+def _replace_seen(engine: Engine, plan: Plan, key: str, found: _Reread) -> None:
+    """Keep the presences that may be read again, and of the others the last one of each pair."""
+    table = plan.layout.seen(key)
+    order = np.lexsort((found.fresh.days, found.fresh.pairs))
+    pairs, days = found.fresh.pairs[order], found.fresh.days[order]
+    once = is_last(pairs) | is_last(days)
+    pairs, days = pairs[once], days[once]
+    settled = days < plan.extent.settled
+    if len(found.past.pairs):
+        engine.execute(f"DELETE FROM {plan.schema.table(plan.layout.recent(table))}")
+    _insert(engine, plan, plan.layout.recent(table), {"pair": pairs[~settled], "day": days[~settled]})
+    pairs, days = pairs[settled], days[settled]
+    last = is_last(pairs)
+    _insert(engine, plan, table, {"pair": pairs[last], "day": days[last]})
+
+
+def _replace_spans(engine: Engine, plan: Plan, calendar: DayTable, since: Since, added: Counters) -> None:
+    """Replace the spans that are added to or have ended, and take those into the history that can no longer change."""
+    layout = plan.layout
+    recent = plan.schema.table(layout.recent(layout.spans))
+    keys = np.unique(added.keys >> DAY_BITS)
+    touched = pa.table({VIEW: (keys >> (VIEW_BITS - DAY_BITS)).astype(np.int8), "eid": keys.astype(np.int32)})
+    ended = f"{VIEW} < {len(plan.member.windows)} AND (nxt <> {OPEN} OR day >= {since.day})"
+    among = f"({VIEW}, eid) IN (SELECT ({VIEW}, eid) FROM {work(TOUCHED)})"
+    query = f"SELECT rowid AS place, * FROM {recent} WHERE {among} OR nxt < {plan.extent.settled} OR ({ended})"
+    with embedded(engine).lend(f"_pass_{TOUCHED}", touched):
+        held = read(engine, query)
+    rows = continued(plan, calendar, since, added, held)
+    with embedded(engine).lend(f"_pass_{REPLACED}", pa.table({"place": np.sort(held["place"])})):
+        engine.execute(f"DELETE FROM {recent} WHERE rowid IN (SELECT place FROM {work(REPLACED)})")
+    settled = rows["nxt"] < plan.extent.settled
+    for table, some in ((layout.spans, settled), (layout.recent(layout.spans), ~settled)):
+        _insert(engine, plan, table, {name: values[some] for name, values in rows.items()})
+
+
+def _insert(engine: Engine, plan: Plan, table: str, rows: Columns) -> None:
+    found = arrow(column_types(plan)[table], [rows])
+    if found.num_rows:
+        embedded(engine).insert(table, found)
