@@ -23,7 +23,7 @@ from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.family import Family, families
 from tallystick.compiler.order import in_order
 from tallystick.definitions.project import Project
-from tallystick.engines.adapter import Engine
+from tallystick.engines.adapter import Engine, embedded
 from tallystick.errors import CompileError, EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
 from tallystick.sql.calendar import floor
 from tallystick.sql.grain import Grain
@@ -60,8 +60,13 @@ def build(
     )
     here = tuple(model for model in ordered if not _lies_elsewhere(run, model))
     groups, rest = families(project, here) if engine.capabilities.one_pass else ((), here)
-    for family in groups:
-        _build_family(run, family)
+    try:
+        for family in groups:
+            _build_family(run, family)
+    finally:
+        if groups:
+            embedded(engine).checkpoint()
+            embedded(engine).use_threads(None)
     for model in rest:
         _build_directly(run, model)
     place = {model.name: index for index, model in enumerate(ordered)}

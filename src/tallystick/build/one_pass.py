@@ -75,12 +75,11 @@ def build_family(
     restatement); what cannot be extended is built anew.
     """
     job = Job(engine, project, family, Schema(engine.schema), end, now)
-    with embedded(engine).threads(1):
-        try:
-            with engine.transaction():
-                return _build(job, since, progress)
-        finally:
-            _drop_work(engine)
+    try:
+        with engine.transaction():
+            return _build(job, since, progress)
+    finally:
+        _drop_work(engine)
 
 
 def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | None) -> list[BuiltState]:
@@ -106,11 +105,11 @@ def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | N
         anew += unfit
         extended |= {member.prefix: day for member, _ in found if member not in unfit}
     if anew:
-        with embedded(job.engine).threads(None):
-            _create(job, anew, is_new=is_new)
-    is_small = not anew and job.project.warehouse.storage != DENSE
-    with embedded(job.engine).threads(1 if is_small else None):
-        return _publish_all(job, extended, there, progress)
+        embedded(job.engine).use_threads(None)
+        _create(job, anew, is_new=is_new)
+    if job.project.warehouse.storage == DENSE:
+        embedded(job.engine).use_threads(None)
+    return _publish_all(job, extended, there, progress)
 
 
 def _publish_all(
@@ -130,16 +129,16 @@ def _publish_all(
 
 def _has_current_memberships(job: Job) -> bool:
     """Tell whether entities have the members they were counted with; bring the pairs up to date where not."""
-    with embedded(job.engine).threads(None):
-        mark = membership_mark(job)
+    mark = membership_mark(job)
     if mark == one_pass_state.families(job.engine).get(job.family.prefix):
         return True
     one_pass_state.write_family(job.engine, job.family, mark)
     query = interning.membership_changed(job.family, job.project, job.schema)
     if not job.engine.run(query).to_pylist()[0]["changed"]:
         return True
-    with embedded(job.engine).threads(None):
-        execute(job.engine, interning.pair_again(job.family, job.project, job.schema))
+    numbers = job.engine.rows(interning.next_numbers(job.family, job.schema))[0]
+    execute(job.engine, interning.forget_pairs(job.family, job.schema))
+    pair_up(job, numbers["eid"])
     return False
 
 
@@ -168,9 +167,9 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> None:
 
 def read_source(job: Job, found: Sequence[Stream], span: Span) -> dict[str, Measured]:
     """Gather streams and measure them."""
-    with embedded(job.engine).threads(None):
-        execute(job.engine, gather(job.family, job.project, found, span))
-        return {stream.table: measure(job.engine, stream) for stream in found}
+    embedded(job.engine).use_threads(None)
+    execute(job.engine, gather(job.family, job.project, found, span))
+    return {stream.table: measure(job.engine, stream) for stream in found}
 
 
 def number_entities(job: Job, found: Sequence[Stream], *, is_new: bool) -> None:
@@ -179,9 +178,19 @@ def number_entities(job: Job, found: Sequence[Stream], *, is_new: bool) -> None:
     if is_new:
         execute(engine, interning.dictionaries(family, job.project, schema, found[0]))
         one_pass_state.write_family(engine, family, membership_mark(job))
-    execute(engine, interning.intern_base(family, schema, found))
-    if engine.run(f"SELECT count(*) AS n FROM {work(interning.NEW_BASE)}").to_pylist()[0]["n"]:
-        execute(engine, interning.intern_entities(family, job.project, schema))
+    numbers = engine.rows(interning.next_numbers(family, schema))[0]
+    execute(engine, interning.intern_base(family, schema, found, numbers["bid"], numbers["eid"]))
+    fresh = engine.rows(f"SELECT count(*) AS n FROM {work(interning.NEW_BASE)}")[0]["n"]
+    if fresh:
+        pair_up(job, numbers["eid"] + fresh)
+
+
+def pair_up(job: Job, eid: int) -> None:
+    """Pair new base keys with their entities; those not met before are numbered from `eid` on."""
+    execute(job.engine, interning.reach_entities(job.family, job.project, job.schema))
+    query = interning.without_number(job.family)
+    fresh = {} if query is None else job.engine.rows(query)[0]
+    execute(job.engine, interning.intern_entities(job.family, job.schema, fresh, eid))
 
 
 def settled(job: Job) -> int:
@@ -256,17 +265,17 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
     found = streams([member for member, _ in members])
     facts = read_source(job, found, Span(begin, job.end, job.calendar))
     few = sum(measured.rows for measured in facts.values()) <= FEW
-    with embedded(job.engine).threads(1 if few else None):
-        number_entities(job, found, is_new=False)
-        write_days(job, append.reread_from(since, [w for m, _ in members for w in m.windows]), [m for m, _ in members])
-        unfit: list[Member] = []
-        for member, stored in members:
-            mine = tuple(stream for stream in found if stream.member is member)
-            if all(measures.fits(stored.layout, s, facts[s.table], stored.magnitudes, stored.raw_keys) for s in mine):
-                _append(job, stored, mine, facts, since)
-            else:
-                unfit.append(member)
-        return unfit
+    embedded(job.engine).use_threads(1 if few else None)
+    number_entities(job, found, is_new=False)
+    write_days(job, append.reread_from(since, [w for m, _ in members for w in m.windows]), [m for m, _ in members])
+    unfit: list[Member] = []
+    for member, stored in members:
+        mine = tuple(stream for stream in found if stream.member is member)
+        if all(measures.fits(stored.layout, s, facts[s.table], stored.magnitudes, stored.raw_keys) for s in mine):
+            _append(job, stored, mine, facts, since)
+        else:
+            unfit.append(member)
+    return unfit
 
 
 def _append(job: Job, stored: Stored, mine: tuple[Stream, ...], facts: dict[str, Measured], since: int) -> None:

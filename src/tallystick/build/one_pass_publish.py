@@ -83,7 +83,10 @@ def publish(
         found.append(built)
     if mark != target.stored.views:
         one_pass_state.write(engine, replace(target.stored, views=mark))
-    return _counted(engine, project, target, found)
+    # What had too many counters to be counted has no fewer after days were appended.
+    known = [old[built.model].row_count for built in found if built.model in old]
+    is_large = target.since is not None and None in known
+    return _counted(engine, project, target, found, is_large=is_large)
 
 
 def _queries(engine: Engine, project: Project, target: Publication) -> dict[Model, str]:
@@ -147,9 +150,11 @@ def _count(engine: Engine, schema: Schema, table: str) -> int:
     return int(engine.rows(f"SELECT count(*) AS n FROM {schema.table(table)}")[0]["n"])
 
 
-def _counted(engine: Engine, project: Project, target: Publication, found: Sequence[BuiltState]) -> list[BuiltState]:
+def _counted(
+    engine: Engine, project: Project, target: Publication, found: Sequence[BuiltState], *, is_large: bool
+) -> list[BuiltState]:
     layout, schema = target.stored.layout, Schema(engine.schema)
-    if _count(engine, schema, layout.days) > COUNTED:
+    if is_large or _count(engine, schema, layout.days) > COUNTED:
         return list(found)
     reach = _reach(project, target)
     alike: dict[TimeView, list[Model]] = {}

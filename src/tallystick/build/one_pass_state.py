@@ -12,13 +12,12 @@ from sqlglot import exp
 from tallystick.build.state import table
 from tallystick.compiler.one_pass.family import Family
 from tallystick.compiler.one_pass.layout import Cell, Layout
+from tallystick.compiler.one_pass.names import FORMAT
 from tallystick.engines.adapter import Engine
 from tallystick.sql.expression import Merge
 
 STORED = "_one_pass"
 FAMILIES = "_one_pass_families"
-FORMAT = 2
-"""Changes with what tables hold: metrics stored in another format are built anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

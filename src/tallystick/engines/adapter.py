@@ -81,8 +81,11 @@ class EmbeddedEngine(Engine, Protocol):
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Run one read-only query and yield its rows as they come; read them all before the next statement."""
 
-    def threads(self, count: int | None) -> AbstractContextManager[None]:
-        """Work on so many threads inside, None: on as many as there are processors."""
+    def checkpoint(self) -> None:
+        """Put what was committed in its place in the file."""
+
+    def use_threads(self, count: int | None) -> None:
+        """Work on so many threads from now on, None: on as many as there are processors."""
 
 
 def embedded(engine: Engine) -> EmbeddedEngine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -185,28 +185,23 @@ class DuckDBEngine:
             # A fatal error has already ended the transaction; the first error is the one to report.
             return
 
-    @contextmanager
-    def threads(self, count: int | None) -> Iterator[None]:
-        """Work on so many threads inside, None: on as many as there are processors.
+    def use_threads(self, count: int | None) -> None:
+        """Work on so many threads from now on, None: on as many as there are processors.
 
         Statements over few rows take up to a third less processor time where no thread waits for another.
         """
-        before = self._threads
-        self._set_threads(count)
-        try:
-            yield
-        finally:
-            self._set_threads(before)
-
-    def _set_threads(self, count: int | None) -> None:
         if count == self._threads:
             return
         self._threads = count
-        try:
-            self._connection.execute("RESET threads" if count is None else f"SET threads = {count}")
-        except duckdb.Error:
+        with suppress(duckdb.Error):
             # Only a connection that a fatal error has ended refuses; that error is the one to report.
-            return
+            self._connection.execute("RESET threads" if count is None else f"SET threads = {count}")
+
+    def checkpoint(self) -> None:
+        """Put what was committed in its place in the file, as closing would; not while others are writing to it."""
+        self.use_threads(1)
+        with self._translated(), suppress(duckdb.TransactionException):
+            self._connection.execute("CHECKPOINT")
 
     def write(self, table: str, rows: pa.Table) -> None:
         """Create or replace a table of Tallystick's schema from Arrow rows."""

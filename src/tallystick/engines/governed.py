@@ -85,9 +85,13 @@ class GovernedEngine:
         self._check(sql)
         return embedded(self._engine).batches(sql)
 
-    def threads(self, count: int | None) -> AbstractContextManager[None]:
-        """Work on so many threads inside, where the engine is an embedded one."""
-        return embedded(self._engine).threads(count)
+    def checkpoint(self) -> None:
+        """Put what was committed in its place in the file, where the engine is an embedded one."""
+        embedded(self._engine).checkpoint()
+
+    def use_threads(self, count: int | None) -> None:
+        """Work on so many threads from now on, where the engine is an embedded one."""
+        embedded(self._engine).use_threads(count)
 
     def create(self, table: str, columns: Mapping[str, str]) -> None:
         """Create an empty table of Tallystick's schema unless it is there."""

@@ -10,6 +10,7 @@ from tallystick.compiler.aggregate_model import Input, read_input
 from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.entity_paths import Anchor, anchor
 from tallystick.compiler.model import Model, TimeView
+from tallystick.compiler.one_pass.names import FORMAT
 from tallystick.compiler.plan import plan
 from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Aggregate
@@ -166,7 +167,7 @@ def _family(
     members = tuple(_member(project, name, base, tuple(models)) for name, models in metrics.items())
     asked = {entity for member in members for entity in member.entities}
     entities = (*sorted(asked - {ALL}), *([ALL] if ALL in asked else []))
-    shared = _digest(source, str(key[1]), *by, *entities, _source_facts(project, source), _edges(project))
+    shared = _digest(FORMAT, source, str(key[1]), *by, *entities, _source_facts(project, source), _edges(project))
     stem = "_".join(["", source, *([reach.base] if reach is not None else []), *(["by", *by] if by else [])])
     return Family(f"{stem}_{shared}", source, reach, by, entities, members)
 

@@ -1,12 +1,13 @@
 """Interning: base keys, entities and distinct keys become small integers, and memberships one table of pairs.
 
 Numbers are never given twice and never change, so tables of older definitions stay readable. A base key is the anchor's
-id with its breakdown values; the closure pairs it with every entity it is counted for, each once (spec oso §9.3).
+id with its breakdown values; the closure pairs it with every entity it is counted for, each once (spec oso §9.3). The
+base is the dictionary of the anchor's own entity as well: that has one number per base key with an id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
@@ -34,7 +35,15 @@ def closure_table(family: Family) -> str:
 
 def entity_table(family: Family, entity: str) -> str:
     """Return the dictionary of one kind of entity."""
-    return f"{family.prefix}_of_{entity}"
+    return base_table(family) if _is_anchor(family, entity) else f"{family.prefix}_of_{entity}"
+
+
+def _is_anchor(family: Family, entity: str) -> bool:
+    return family.anchor is not None and entity == family.anchor.base
+
+
+def _others(family: Family) -> list[str]:
+    return [entity for entity in family.entities if not _is_anchor(family, entity)]
 
 
 def keys_table(stream: Stream) -> str:
@@ -51,64 +60,104 @@ def level(family: Family, entity: str) -> int:
 def dictionaries(family: Family, project: Project, schema: Schema, sample: Stream) -> list[str]:
     """Return the statements that create the empty dictionaries of a family, typed like a gathered stream."""
     head = head_names(family)
-    base = ", ".join(["0::INTEGER AS bid", *map(quoted, head)])
+    base = ", ".join(["0::INTEGER AS bid", "0::INTEGER AS eid", *map(quoted, head)])
     closure = "SELECT 0::INTEGER AS bid, 0::INTEGER AS eid, 0::TINYINT AS level WHERE false"
     found = [
         schema.create(base_table(family), f"SELECT {base} FROM {work(sample.table)} WHERE false"),
         schema.create(closure_table(family), closure),
     ]
-    for entity in family.entities:
+    for entity in _others(family):
         query = _reached(family, project, entity, schema.table(base_table(family)))
         columns = ", ".join(["0::INTEGER AS eid", *map(quoted, _entity_columns(family, entity))])
         found.append(schema.create(entity_table(family, entity), f"SELECT {columns} FROM ({query}) AS r WHERE false"))
     return found
 
 
-def intern_base(family: Family, schema: Schema, found: Sequence[Stream]) -> list[str]:
-    """Return the statements that number base keys not met before and leave them in a working table."""
+def next_numbers(family: Family, schema: Schema) -> str:
+    """Return the query of the first numbers not given yet, of base keys and of entities: (bid, eid)."""
+    tables = dict.fromkeys([base_table(family), *(entity_table(family, entity) for entity in family.entities)])
+    ids = " UNION ALL ".join(f"SELECT max(eid) AS eid FROM {schema.table(name)}" for name in tables)
+    bid = f"SELECT coalesce(max(bid) + 1, 0) FROM {schema.table(base_table(family))}"
+    return f"SELECT ({bid}) AS bid, (SELECT coalesce(max(eid) + 1, 0) FROM ({ids}) AS i) AS eid"
+
+
+def intern_base(family: Family, schema: Schema, found: Sequence[Stream], bid: int, eid: int) -> list[str]:
+    """Return the statements that number base keys not met before and leave them in a working table.
+
+    `bid` and `eid` are the first numbers not given yet.
+    """
     base = schema.table(base_table(family))
     head = ", ".join(map(quoted, head_names(family)))
     if not head:
-        fresh = f"SELECT 0::INTEGER AS bid WHERE NOT EXISTS (SELECT 1 FROM {base})"
+        fresh = f"SELECT 0::INTEGER AS bid, NULL::INTEGER AS eid WHERE NOT EXISTS (SELECT 1 FROM {base})"
         return [create_work(NEW_BASE, fresh), f"INSERT INTO {base} SELECT * FROM {work(NEW_BASE)}"]
     met = " UNION ".join(f"SELECT DISTINCT {head} FROM {work(stream.table)}" for stream in found)
-    number = f"row_number() OVER (ORDER BY {head}) - 1 + (SELECT coalesce(max(bid) + 1, 0) FROM {base})"
-    new = f"SELECT * FROM ({met}) AS m ANTI JOIN {base} AS b ON {_same('m', 'b', head_names(family))}"
-    fresh = f"SELECT ({number})::INTEGER AS bid, {head} FROM ({new}) AS met"
+    new = f"SELECT m.* FROM ({met}) AS m ANTI JOIN {base} AS b ON {_same('m', 'b', head_names(family))}"
+    number = f"(row_number() OVER (ORDER BY {head}) - 1)::INTEGER"
+    own = family.anchor is not None and family.anchor.base in family.entities
+    entity = f"CASE WHEN {quoted(ID)} IS NOT NULL THEN n + {eid} END" if own else "NULL"
+    fresh = f"SELECT n + {bid} AS bid, ({entity})::INTEGER AS eid, {head} FROM (SELECT {number} AS n, {head} FROM ({new}) AS k) AS k"
     return [create_work(NEW_BASE, fresh), f"INSERT INTO {base} SELECT * FROM {work(NEW_BASE)}"]
 
 
-def intern_entities(family: Family, project: Project, schema: Schema) -> list[str]:
-    """Return the statements that number entities reached from new base keys, and pair them up."""
+def reach_entities(family: Family, project: Project, schema: Schema) -> list[str]:
+    """Return the statements that find the entities reached from new base keys, with their numbers if they have any."""
+    found: list[str] = []
+    for entity in _others(family):
+        names = _entity_columns(family, entity)
+        columns = ", ".join(["r.bid", "e.eid", *(f"r.{quoted(name)}" for name in names)])
+        reached = _reached(family, project, entity, work(NEW_BASE))
+        known = f"{schema.table(entity_table(family, entity))} AS e ON {_same('r', 'e', names)}"
+        found.append(create_work(f"reached_{entity}", f"SELECT {columns} FROM ({reached}) AS r LEFT JOIN {known}"))
+    return found
+
+
+def without_number(family: Family) -> str | None:
+    """Return the query of how many reached entities have no number yet, one column per kind; None if nothing is reached."""
+    counts = [
+        f"(SELECT count(*) FROM (SELECT DISTINCT {', '.join(map(quoted, _entity_columns(family, entity))) or 'eid'} "
+        f"FROM {work(f'reached_{entity}')} WHERE eid IS NULL) AS r) AS {quoted(entity)}"
+        for entity in _others(family)
+    ]
+    return f"SELECT {', '.join(counts)}" if counts else None
+
+
+def intern_entities(family: Family, schema: Schema, fresh: Mapping[str, int], eid: int) -> list[str]:
+    """Return the statements that number so many reached entities of each kind, and pair all with their base keys.
+
+    `eid` is the first number not given yet.
+    """
     found: list[str] = []
     paired: list[str] = []
     for entity in family.entities:
-        columns = ", ".join(map(quoted, _entity_columns(family, entity)))
+        of_level = f"{level(family, entity)}::TINYINT AS level"
+        if _is_anchor(family, entity):
+            paired.append(f"SELECT bid, eid, {of_level} FROM {work(NEW_BASE)} WHERE eid IS NOT NULL")
+            continue
         table, reached = schema.table(entity_table(family, entity)), work(f"reached_{entity}")
-        found.append(create_work(f"reached_{entity}", _reached(family, project, entity, work(NEW_BASE))))
-        first = f"(SELECT coalesce(max(eid) + 1, 0) FROM ({_all_ids(family, schema)}) AS ids)"
-        if columns:
-            known = f"{table} AS e ON {_same('r', 'e', _entity_columns(family, entity))}"
-            fresh = f"SELECT * FROM (SELECT DISTINCT {columns} FROM {reached}) AS r ANTI JOIN {known}"
-            number = f"(row_number() OVER (ORDER BY {columns}) - 1 + {first})::INTEGER"
-            found.append(f"INSERT INTO {table} SELECT {number}, {columns} FROM ({fresh}) AS fresh")
+        names = _entity_columns(family, entity)
+        if not fresh[entity]:
+            paired.append(f"SELECT bid, eid, {of_level} FROM {reached}")
+            continue
+        columns = ", ".join(map(quoted, names))
+        if names:
+            new = f"SELECT DISTINCT {columns} FROM {reached} WHERE eid IS NULL"
+            number = f"(row_number() OVER (ORDER BY {columns}) + {eid - 1})::INTEGER"
+            found.append(f"INSERT INTO {table} SELECT {number}, {columns} FROM ({new}) AS fresh")
         else:
-            found.append(f"INSERT INTO {table} SELECT {first}::INTEGER WHERE NOT EXISTS (SELECT 1 FROM {table})")
-        on = _same("r", "e", _entity_columns(family, entity))
-        number = f"{level(family, entity)}::TINYINT"
-        paired.append(f"SELECT bid, eid, {number} AS level FROM {reached} AS r JOIN {table} AS e ON {on}")
+            found.append(f"INSERT INTO {table} VALUES ({eid})")
+        eid += fresh[entity]
+        paired.append(
+            f"SELECT r.bid, e.eid, {of_level} FROM {reached} AS r JOIN {table} AS e ON {_same('r', 'e', names)}"
+        )
     closure = schema.table(closure_table(family))
     return [*found, f"INSERT INTO {closure} SELECT * FROM ({' UNION ALL '.join(paired)}) AS p ORDER BY bid, eid"]
 
 
-def pair_again(family: Family, project: Project, schema: Schema) -> list[str]:
-    """Return the statements that pair every base key with the entities it now belongs to."""
+def forget_pairs(family: Family, schema: Schema) -> list[str]:
+    """Return the statements after which every base key is paired anew with the entities it now belongs to."""
     base = schema.table(base_table(family))
-    return [
-        create_work(NEW_BASE, f"SELECT * FROM {base}"),
-        f"DELETE FROM {schema.table(closure_table(family))}",
-        *intern_entities(family, project, schema),
-    ]
+    return [create_work(NEW_BASE, f"SELECT * FROM {base}"), f"DELETE FROM {schema.table(closure_table(family))}"]
 
 
 def intern_keys(schema: Schema, stream: Stream, *, create: bool) -> list[str]:
@@ -146,7 +195,7 @@ def membership_changed(family: Family, project: Project, schema: Schema) -> str:
     """Return a query that counts base keys already met whose entities are not what the mappings now say."""
     arms: list[str] = []
     base = schema.table(base_table(family))
-    for entity in family.entities:
+    for entity in _others(family):
         reached = _reached(family, project, entity, base)
         names = _entity_columns(family, entity)
         columns = ", ".join(["bid", *map(quoted, names)])
@@ -157,7 +206,8 @@ def membership_changed(family: Family, project: Project, schema: Schema) -> str:
         )
         now = f"SELECT {columns} FROM ({reached}) AS r"
         arms += [f"SELECT bid FROM (({now}) EXCEPT ({stored}))", f"SELECT bid FROM (({stored}) EXCEPT ({now}))"]
-    return f"SELECT count(*) AS changed FROM ({' UNION ALL '.join(arms)}) AS differences"
+    differences = " UNION ALL ".join(arms) or "SELECT 0 WHERE false"
+    return f"SELECT count(*) AS changed FROM ({differences}) AS differences"
 
 
 def join_base(family: Family, schema: Schema) -> str:
@@ -189,22 +239,18 @@ def _reached(family: Family, project: Project, entity: str, base: str) -> str:
         return f"SELECT bid{tail} FROM {base} AS n"
     reach = anchor(project.sources[family.source], entity, project.entities)
     if not reach.paths:
-        return f"SELECT bid, {quoted(ID)} AS id{tail} FROM {base} AS n WHERE {quoted(ID)} IS NOT NULL"
+        return f"SELECT bid, {quoted(ID)}{tail} FROM {base} AS n WHERE {quoted(ID)} IS NOT NULL"
     met = exp.select(exp.column(ID, quoted=True)).from_(exp.to_table(base, dialect=DIALECT))
     pairs = to_text(membership(reach, project, met), DIALECT, pretty=False)
     return (
-        f"SELECT bid, m.{quoted(GROUP)} AS id{tail} FROM {base} AS n JOIN ({pairs}) AS m "
+        f"SELECT bid, m.{quoted(GROUP)} AS {quoted(ID)}{tail} FROM {base} AS n JOIN ({pairs}) AS m "
         f"ON n.{quoted(ID)} = m.{quoted(MEMBER)}"
     )
 
 
 def _entity_columns(family: Family, entity: str) -> list[str]:
     dims = [name for name in head_names(family) if name != ID]
-    return dims if entity == ALL else ["id", *dims]
-
-
-def _all_ids(family: Family, schema: Schema) -> str:
-    return " UNION ALL ".join(f"SELECT eid FROM {schema.table(entity_table(family, e))}" for e in family.entities)
+    return dims if entity == ALL else [ID, *dims]
 
 
 def _same(left: str, right: str, names: Sequence[str]) -> str:

@@ -9,6 +9,8 @@ from sqlglot import exp
 
 DIALECT = "duckdb"
 WORK = "_pass_"
+FORMAT = "2"
+"""Changes with what tables hold: what is stored in another format is built anew."""
 
 
 @lru_cache(maxsize=4096)

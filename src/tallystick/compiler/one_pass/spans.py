@@ -10,7 +10,7 @@ from sqlglot import exp
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass import days
 from tallystick.compiler.one_pass.family import Family, Member
-from tallystick.compiler.one_pass.gather import dimension
+from tallystick.compiler.one_pass.gather import ID, dimension
 from tallystick.compiler.one_pass.held import Reach, condition, held_days, stored_rows
 from tallystick.compiler.one_pass.interning import entity_table
 from tallystick.compiler.one_pass.layout import VIEW, Layout
@@ -75,8 +75,9 @@ def series_rows(model: Model, member: Member, layout: Layout, schema: Schema) ->
 def numbers_of(family: Family, entity: str, schema: Schema, ids: Sequence[str | int]) -> str:
     """Return the query of (eid, id, breakdowns) of some entities of a kind."""
     dims = [f"{quoted(dimension(i))}" for i in range(len(family.by))]
-    some = exp.column("id").isin(*ids).sql(DIALECT)
-    return f"SELECT {', '.join(['eid', 'id', *dims])} FROM {schema.table(entity_table(family, entity))} WHERE {some}"
+    some = exp.column(ID, quoted=True).isin(*ids).sql(DIALECT)
+    columns = ", ".join(["eid", quoted(ID), *dims])
+    return f"SELECT {columns} FROM {schema.table(entity_table(family, entity))} WHERE {some}"
 
 
 def total_rows(model: Model, family: Family, spans: str, schema: Schema, ask: Totals, ids: Sequence[str | int]) -> str:
@@ -84,9 +85,9 @@ def total_rows(model: Model, family: Family, spans: str, schema: Schema, ask: To
 
     They have working names, which no dimension has, and are ordered by all but the functions. A span counts once for each of its days; none of them is written out, unless totals per day are asked for.
     """
-    names = [*(["_id"] if ask.by_entity else []), *(dimension(i) for i in range(len(family.by)))]
-    keys = [f"e.{quoted('id' if name == '_id' else name)} AS {quoted(name)}" for name in names]
-    only = f" WHERE {exp.column('id', 'e').isin(*ids).sql(DIALECT)}" if ids else ""
+    names = [*([ID] if ask.by_entity else []), *(dimension(i) for i in range(len(family.by)))]
+    keys = [f"e.{quoted(name)} AS {quoted(name)}" for name in names]
+    only = f" WHERE {exp.column(ID, 'e', quoted=True).isin(*ids).sql(DIALECT)}" if ids else ""
     entity = schema.table(entity_table(family, model.entity))
     found = ", ".join([*map(quoted, names), "value", "first", "until"])
     columns = ", ".join([*keys, "s.value AS value", "s.first AS first", "s.until AS until"])

@@ -10,7 +10,7 @@ from tallystick.compiler.aggregate_model import BUCKET, outputs
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass import days as calendar
 from tallystick.compiler.one_pass.family import Family, Member
-from tallystick.compiler.one_pass.gather import dimension
+from tallystick.compiler.one_pass.gather import ID, dimension
 from tallystick.compiler.one_pass.held import Held, Reach, condition, held_days, stored_rows
 from tallystick.compiler.one_pass.interning import entity_table, level
 from tallystick.compiler.one_pass.layout import Cell, Layout, companion
@@ -54,7 +54,7 @@ def model_spans(
 def _columns(model: Model, member: Member, layout: Layout, project: Project) -> list[str]:
     """Return the columns of a model behind its bucket: its entity's key, its dimensions, and its values."""
     names = [*([project.entities[model.entity].key] if model.has_entity else []), *model.by]
-    stored = [*(["id"] if model.has_entity else []), *(dimension(i) for i in range(len(model.by)))]
+    stored = [*([ID] if model.has_entity else []), *(dimension(i) for i in range(len(model.by)))]
     keys = [f"e.{quoted(old)} AS {quoted(new)}" for old, new in zip(stored, names, strict=True)]
     return [*keys, *(tree.sql(DIALECT) for tree in value_columns(member, layout, "c"))]
 

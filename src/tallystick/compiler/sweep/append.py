@@ -180,7 +180,7 @@ def _points(plan: Plan, calendar: DayTable, since: Since, moved: Counters, held:
     Points from `since` on are among the held ones only to be replaced.
     """
     held = _some(held, held["day"] < since.day)
-    keys = np.concatenate([_span_keys(held, since.place - 1), moved.keys])
+    keys = np.concatenate([_span_keys(held, np.full(len(held["eid"]), since.place - 1)), moved.keys])
     order = np.argsort(keys, kind="stable")
     keys, is_held = keys[order], order < len(held["day"])
     starts = runs(keys >> DAY_BITS)
@@ -225,7 +225,7 @@ def _sums(plan: Plan, calendar: DayTable, added: Counters, held: Columns) -> Col
     return _existing(plan, rows.keys, days, nexts, rows.cells)
 
 
-def _span_keys(held: Columns, days: Array | int) -> Array:
+def _span_keys(held: Columns, days: Array) -> Array:
     entity = (held[VIEW].astype(np.int64) << VIEW_BITS) + (held["eid"].astype(np.int64) << DAY_BITS)
     keys: Array = entity + days
     return keys
