@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tallystick.build import one_pass_append, one_pass_state, one_pass_sweep, state
@@ -123,7 +123,7 @@ def _publish_all(
         states += publish(job.engine, job.project, target, old, there, job.now)
         if progress is not None:
             progress(member.metric)
-    state.write_all(job.engine, states)
+    state.write_all(job.engine, states, old)
     return states
 
 
@@ -221,7 +221,7 @@ def _plan(job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, M
     return Plan(job.family, member, stored, job.schema, extent, packings, frozenset(raw))
 
 
-def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float], views: str = "") -> None:
+def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float]) -> None:
     """Write the state of a metric whose tables were just written."""
     stored = Stored(
         prefix=plan.member.prefix,
@@ -235,7 +235,6 @@ def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float], 
         end=job.end,
         magnitudes=sizes,
         raw_keys=tuple(sorted(plan.raw_keys)),
-        views=views,
     )
     one_pass_state.write(job.engine, stored)
 
@@ -271,7 +270,7 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
     unfit: list[Member] = []
     for member, stored in members:
         mine = tuple(stream for stream in found if stream.member is member)
-        if all(measures.fits(stored.layout, s, facts[s.table], stored.magnitudes, stored.raw_keys) for s in mine):
+        if all(measures.fits(stored.layout, s, facts[s.table], stored.bounds, stored.raw_keys) for s in mine):
             _append(job, stored, mine, facts, since)
         else:
             unfit.append(member)
@@ -292,9 +291,11 @@ def _append(job: Job, stored: Stored, mine: tuple[Stream, ...], facts: dict[str,
     is_small = plan.layout.is_narrow and rows <= one_pass_append.MOST
     if not (is_small and one_pass_append.append(job.engine, plan, mine, since, stored)):
         execute(job.engine, append.append(plan, mine, since, stored.settled))
-    sizes = {n: f.magnitude for s in mine for n, f in facts[s.table].facts.items()}
-    sizes = {name: size + stored.magnitudes.get(name, 0) for name, size in sizes.items()}
-    write_stored(job, plan, job.family, sizes, stored.views)
+    most = max((f.magnitude for s in mine for f in facts[s.table].facts.values()), default=0.0)
+    moved = replace(
+        stored, first=first, last=extent.last, settled=extent.settled, end=job.end, grown=stored.grown + most
+    )
+    one_pass_state.move_on(job.engine, moved)
 
 
 def write_days(job: Job, first: int, members: Sequence[Member]) -> None:

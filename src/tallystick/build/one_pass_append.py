@@ -13,7 +13,7 @@ from tallystick.build.one_pass_state import Stored
 from tallystick.compiler.one_pass.append import forgotten, unsettle
 from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.layout import NONE_BEFORE, OPEN, VIEW
-from tallystick.compiler.one_pass.names import work
+from tallystick.compiler.one_pass.names import WORK, work
 from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.one_pass.tables import Plan, count_days, leave_names, presence_pairs
 from tallystick.compiler.sweep.append import (
@@ -27,13 +27,14 @@ from tallystick.compiler.sweep.append import (
     leaving_days,
 )
 from tallystick.compiler.sweep.calendar import DayTable
-from tallystick.compiler.sweep.counters import Array, Counters, Whole, counters, is_among, is_last
+from tallystick.compiler.sweep.counters import Array, Counters, Whole, counters, is_last, runs
 from tallystick.compiler.sweep.presence import Presences, note_last
 from tallystick.compiler.sweep.tables import Columns, Gathered, column_types
 from tallystick.engines.adapter import Engine, embedded
 
 MOST = 1_000_000
 """Gathered rows that are appended in memory; more are by statements."""
+TOUCHED = "touched"
 REPLACED = "replaced"
 
 
@@ -186,29 +187,26 @@ def _replace_spans(engine: Engine, plan: Plan, calendar: DayTable, since: Since,
     """Replace the spans that are added to or have ended, and take those into the history that can no longer change."""
     layout = plan.layout
     recent = plan.schema.table(layout.recent(layout.spans))
-    held = _held(engine, plan, np.unique(added.keys >> DAY_BITS), since.day)
+    held = _held(engine, plan, added, since.day)
     rows = continued(plan, calendar, since, added, held)
-    with embedded(engine).lend(f"_pass_{REPLACED}", pa.table({"place": np.sort(held["place"])})):
+    with embedded(engine).lend(f"{WORK}{REPLACED}", pa.table({"place": np.sort(held["place"])})):
         engine.execute(f"DELETE FROM {recent} WHERE rowid IN (SELECT place FROM {work(REPLACED)})")
     settled = rows["nxt"] < plan.extent.settled
     for table, some in ((layout.spans, settled), (layout.recent(layout.spans), ~settled)):
         _insert(engine, plan, table, {name: values[some] for name, values in rows.items()})
 
 
-def _held(engine: Engine, plan: Plan, touched: Array, since: int) -> dict[str, Whole]:
-    """Return the recent spans of views and entities that are touched, or that end or begin on days read again."""
-    windows, settled = len(plan.member.windows), plan.extent.settled
-    query = f"SELECT rowid AS place, * FROM {plan.schema.table(plan.layout.recent(plan.layout.spans))}"
-    parts: list[dict[str, Whole]] = []
-    for batch in embedded(engine).batches(query):
-        rows = {name: batch.column(name).to_numpy() for name in batch.schema.names}
-        keys = (rows[VIEW].astype(np.int64) << (VIEW_BITS - DAY_BITS)) + rows["eid"]
-        changes = (rows[VIEW] < windows) & ((rows["nxt"] != OPEN) | (rows["day"] >= since))
-        some = is_among(keys, touched) | changes | (rows["nxt"] < settled)
-        parts.append({name: values[some] for name, values in rows.items()})
-    if not parts:
-        return read(engine, f"{query} LIMIT 0")
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _held(engine: Engine, plan: Plan, added: Counters, since: int) -> dict[str, Whole]:
+    """Return the recent spans of views and entities that are added to, or that end or begin on days read again."""
+    keys = added.keys >> DAY_BITS
+    keys = keys[runs(keys)]
+    touched = pa.table({VIEW: (keys >> (VIEW_BITS - DAY_BITS)).astype(np.int8), "eid": keys.astype(np.int32)})
+    among = f"({VIEW}, eid) IN (SELECT ({VIEW}, eid) FROM {work(TOUCHED)})"
+    changes = f"{VIEW} < {len(plan.member.windows)} AND (nxt <> {OPEN} OR day >= {since})"
+    where = f"{among} OR nxt < {plan.extent.settled} OR ({changes})"
+    recent = plan.schema.table(plan.layout.recent(plan.layout.spans))
+    with embedded(engine).lend(f"{WORK}{TOUCHED}", touched):
+        return read(engine, f"SELECT rowid AS place, * FROM {recent} WHERE {where}")
 
 
 def _insert(engine: Engine, plan: Plan, table: str, rows: Columns) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -57,8 +57,7 @@ def publish(
     start = project.settings.start
     covered = start or start_of_day(day_of(target.stored.first), calendar)
     storage = project.warehouse.storage
-    queries = _queries(engine, project, target) if storage != DENSE else {}
-    mark = _mark(queries.values())
+    mark = "" if storage == DENSE else _print(engine, project, target)
     found: list[BuiltState] = []
     for model, hashed in definition_hashes(target.member.models, project).items():
         built = BuiltState(
@@ -79,7 +78,8 @@ def publish(
         elif not (is_same and is_there and mark == target.stored.views):
             if is_there and not is_same:
                 relations.keep_old(engine, model.name, hashed, now)
-            engine.execute(f"CREATE OR REPLACE VIEW {engine.qualified(model.name)} AS {queries[model]}")
+            view = engine.qualified(model.name)
+            engine.execute(f"CREATE OR REPLACE VIEW {view} AS {_view(engine, project, target, model)}")
         found.append(built)
     if mark != target.stored.views:
         one_pass_state.write(engine, replace(target.stored, views=mark))
@@ -89,19 +89,21 @@ def publish(
     return _counted(engine, project, target, found, is_large=is_large)
 
 
-def _queries(engine: Engine, project: Project, target: Publication) -> dict[Model, str]:
-    """Return the queries of views, which stay right when days are appended."""
-    schema = Schema(engine.schema)
+def _view(engine: Engine, project: Project, target: Publication, model: Model) -> str:
+    """Return the query of a view, which stays right when days are appended."""
     reach = replace(_reach(project, target), last_of=one_pass_state.last_day(engine, target.member.prefix))
     layout = target.stored.layout
-    return {
-        model: model_view(model, target.family, target.member, layout, project, schema, reach)
-        for model in target.member.models
-    }
+    return model_view(model, target.family, target.member, layout, project, Schema(engine.schema), reach)
 
 
-def _mark(queries: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(queries).encode()).hexdigest()[:16]
+def _print(engine: Engine, project: Project, target: Publication) -> str:
+    """Return a print of all that views depend on, with the text of one view of each sort for how they are written."""
+    member = target.member
+    sorts = {(model.time.window is None, model.time.grain): model for model in reversed(member.models)}
+    texts = [_view(engine, project, target, model) for model in sorts.values()]
+    keys = [project.entities[model.entity].key if model.has_entity else "" for model in member.models]
+    facts = (target.family.prefix, target.stored.layout, member.models, keys, texts)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def query(project: Project, target: Publication, model: Model, schema: Schema, first: int | None = None) -> str:

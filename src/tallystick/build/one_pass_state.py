@@ -16,7 +16,7 @@ from tallystick.compiler.one_pass.names import FORMAT
 from tallystick.engines.adapter import Engine
 from tallystick.sql.expression import Merge
 
-STORED = "_one_pass"
+STORED = "_one_pass_metrics"
 FAMILIES = "_one_pass_families"
 
 
@@ -24,8 +24,9 @@ FAMILIES = "_one_pass_families"
 class Stored:
     """The storage of one metric: its layout, its models, the days it covers and those that may be read again.
 
-    `first`, `last` and `settled` are day numbers. `magnitudes` prove that sums fit; `raw_keys` are distinct keys that
-    are their own numbers. `views` is a hash of the queries of its views.
+    `first`, `last` and `settled` are day numbers. `magnitudes` prove that sums fit, as they were when it was built, with
+    `grown`, what was appended since; `raw_keys` are distinct keys that are their own numbers. `views` is a print of its
+    views.
     """
 
     prefix: str
@@ -39,25 +40,39 @@ class Stored:
     end: datetime
     magnitudes: dict[str, float]
     raw_keys: tuple[str, ...]
+    grown: float = 0.0
     views: str = ""
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Return what the magnitudes of sums cannot be more than."""
+        return {name: size + self.grown for name, size in self.magnitudes.items()}
+
+
+_COLUMNS = {
+    "prefix": "VARCHAR NOT NULL",
+    "family": "VARCHAR NOT NULL",
+    "metric": "VARCHAR NOT NULL",
+    "facts": "VARCHAR NOT NULL",
+    "covered_end": "TIMESTAMP NOT NULL",
+    "first_day": "INTEGER NOT NULL",
+    "last_day": "INTEGER NOT NULL",
+    "settled": "INTEGER NOT NULL",
+    "grown": "DOUBLE NOT NULL",
+}
 
 
 def prepare(engine: Engine) -> None:
     """Create the state tables where they are missing."""
-    engine.execute(
-        f"CREATE TABLE IF NOT EXISTS {table(engine, STORED)} (prefix VARCHAR NOT NULL, family VARCHAR NOT NULL, "
-        "metric VARCHAR NOT NULL, facts VARCHAR NOT NULL, covered_end TIMESTAMP NOT NULL, last_day INTEGER NOT NULL)"
-    )
-    engine.execute(
-        f"CREATE TABLE IF NOT EXISTS {table(engine, FAMILIES)} (prefix VARCHAR NOT NULL, memberships VARCHAR)"
-    )
+    engine.create(STORED, _COLUMNS)
+    engine.create(FAMILIES, {"prefix": "VARCHAR NOT NULL", "memberships": "VARCHAR"})
 
 
 def read(engine: Engine) -> dict[str, Stored]:
     """Return every stored metric by the prefix of its tables, which have to be there; not those of another format."""
     rows = engine.run(f"SELECT * FROM {table(engine, STORED)}").to_pylist()
     found = ((row, json.loads(row["facts"])) for row in rows)
-    return {row["prefix"]: _stored(row, facts) for row, facts in found if facts.get("format") == FORMAT}
+    return {row["prefix"]: _stored(row, facts) for row, facts in found if facts["format"] == FORMAT}
 
 
 def write(engine: Engine, stored: Stored) -> None:
@@ -67,16 +82,29 @@ def write(engine: Engine, stored: Stored) -> None:
         "format": FORMAT,
         "layout": asdict(stored.layout),
         "models": stored.models,
-        "first": stored.first,
-        "settled": stored.settled,
         "magnitudes": stored.magnitudes,
         "raw_keys": stored.raw_keys,
         "views": stored.views,
     }
+    texts = map(_text, (stored.prefix, stored.family, stored.metric, json.dumps(facts)))
+    engine.execute(f"INSERT INTO {table(engine, STORED)} VALUES ({', '.join([*texts, *_moment(stored).values()])})")
+
+
+def move_on(engine: Engine, stored: Stored) -> None:
+    """Write what changes of the state of one metric when days are appended to it, and no more."""
+    changes = ", ".join(f"{name} = {value}" for name, value in _moment(stored).items())
+    engine.execute(f"UPDATE {table(engine, STORED)} SET {changes} WHERE prefix = {_text(stored.prefix)}")
+
+
+def _moment(stored: Stored) -> dict[str, str]:
     instant = stored.end.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
-    values = [*map(_text, (stored.prefix, stored.family, stored.metric, json.dumps(facts)))]
-    values += [f"TIMESTAMP '{instant}'", str(stored.last)]
-    engine.execute(f"INSERT INTO {table(engine, STORED)} VALUES ({', '.join(values)})")
+    return {
+        "covered_end": f"TIMESTAMP '{instant}'",
+        "first_day": str(stored.first),
+        "last_day": str(stored.last),
+        "settled": str(stored.settled),
+        "grown": f"{stored.grown!r}::DOUBLE",
+    }
 
 
 def last_day(engine: Engine, prefix: str) -> str:
@@ -109,12 +137,13 @@ def _stored(row: dict[str, Any], facts: dict[str, Any]) -> Stored:
         metric=row["metric"],
         layout=_layout(facts["layout"]),
         models=tuple(facts["models"]),
-        first=facts["first"],
+        first=row["first_day"],
         last=row["last_day"],
-        settled=facts["settled"],
+        settled=row["settled"],
         end=row["covered_end"].replace(tzinfo=UTC),
         magnitudes=facts["magnitudes"],
         raw_keys=tuple(facts["raw_keys"]),
+        grown=row["grown"],
         views=facts["views"],
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -60,11 +60,19 @@ def write(engine: Engine, state: BuiltState) -> None:
     write_all(engine, [state])
 
 
-def write_all(engine: Engine, states: Sequence[BuiltState]) -> None:
-    """Replace the states of several models at once; call it inside the transaction that writes their rows."""
+def write_all(engine: Engine, states: Sequence[BuiltState], old: Mapping[str, BuiltState] | None = None) -> None:
+    """Replace the states of several models at once; call it inside the transaction that writes their rows.
+
+    `old` are those there are, if they are known: where only the time that is covered moved on, no more is written.
+    """
     if not states:
         return
     names = ", ".join(_text(state.model) for state in states)
+    if engine.capabilities.deletes and _only_moved_on(states, old or {}):
+        end, now = (_instant(time, engine.dialect) for time in (states[0].covered_end, states[0].built_at))
+        moment = f"covered_end = {end}, built_at = {now}"
+        engine.execute(f"UPDATE {table(engine, TABLE)} SET {moment} WHERE model IN ({names})")
+        return
     rows = ", ".join(f"({', '.join(_values(state, engine.dialect))})" for state in states)
     if engine.capabilities.deletes:
         engine.execute(f"DELETE FROM {table(engine, TABLE)} WHERE model IN ({names})")
@@ -72,6 +80,12 @@ def write_all(engine: Engine, states: Sequence[BuiltState]) -> None:
         return
     others = f"SELECT * FROM {table(engine, TABLE)} WHERE NOT model IN ({names})"
     _replace(engine, f"{others} UNION ALL SELECT * FROM (VALUES {rows}) AS fresh")
+
+
+def _only_moved_on(states: Sequence[BuiltState], old: Mapping[str, BuiltState]) -> bool:
+    """Tell whether states differ from the old ones in the time that is covered alone, and all by the same."""
+    end, now = states[0].covered_end, states[0].built_at
+    return all(s.model in old and replace(old[s.model], covered_end=end, built_at=now) == s for s in states)
 
 
 def _replace(engine: Engine, query: str) -> None:

@@ -129,7 +129,7 @@ class Reader:
             return self.engine.run(self._plain_totals(model, functions, per, within, ids, heads))
         reach, layout, schema = _reach(self.project, target, within), target.stored.layout, Schema(self.engine.schema)
         days = reach.last - target.stored.first + 1
-        wide = sum(target.stored.magnitudes.values()) * max(days, 1) >= 2**62
+        wide = sum(target.stored.bounds.values()) * max(days, 1) >= 2**62
         ask = Totals(tuple(functions), _calendar(self.project), per, by_entity and model.has_entity, wide)
         spans = span_rows(model, target.member, layout, schema, reach)
         found = self.engine.run(total_rows(model, target.family, spans, schema, ask, ids if model.has_entity else ()))

@@ -96,14 +96,6 @@ def is_last(values: Array) -> Mask:
     return ends
 
 
-def is_among(values: Array, known: Array) -> Mask:
-    """Tell which values are among known ones, which are sorted; quick where most values are in order."""
-    if not len(known):
-        return np.zeros(len(values), np.bool_)
-    found: Mask = known[np.minimum(np.searchsorted(known, values), len(known) - 1)] == values
-    return found
-
-
 def added(values: Whole, starts: Array) -> Array:
     """Return the sums of values from each start to the next one."""
     return np.add.reduceat(values.astype(np.int64, copy=False), starts) if len(starts) else np.zeros(0, np.int64)
