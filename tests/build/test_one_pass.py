@@ -26,8 +26,9 @@ from one_pass_world import (
     project,
     without,
 )
-from tallystick.build import one_pass_publish
+from tallystick.build import one_pass_append, one_pass_publish, one_pass_state
 from tallystick.build.build import build
+from tallystick.compiler.one_pass import family
 from tallystick.compiler.one_pass.layout import Layout
 from tallystick.compiler.plan import plan
 from tallystick.compiler.sweep import entities
@@ -134,6 +135,28 @@ def test_appending_in_steps_equals_building_at_once(engine, name, world, calenda
     assert_as_direct(engine, found)
 
 
+@RUNS
+@given(
+    world=WORLDS,
+    views=VIEWS,
+    name=st.sampled_from(["users", "total", "per_user", "two_counts", "big_users"]),
+    cuts=CUTS,
+    lookback=st.integers(0, 3),
+    ways=st.lists(st.sampled_from([0, one_pass_append.MOST]), min_size=4, max_size=4),
+)
+def test_days_appended_in_memory_and_by_statements_follow_each_other(
+    engine, monkeypatch, world, views, name, cuts, lookback, ways
+):
+    clear(engine)
+    fill(engine, world)
+    found = project([name], Calendar(), views, lookback=lookback)
+    for cut, most in zip([*cuts, DAYS], ways, strict=False):
+        monkeypatch.setattr(one_pass_append, "MOST", most)
+        end = BEGIN + timedelta(days=cut)
+        build_all(engine, found, end)
+        assert_as_direct(engine, found, end)
+
+
 @pytest.mark.parametrize("name", EXPRESSIONS)
 @RUNS
 @given(world=WORLDS, calendar=CALENDARS, views=VIEWS, cut=st.integers(20, DAYS), data=st.data())
@@ -154,10 +177,12 @@ def test_late_early_and_vanished_rows_within_the_lookback_are_noticed(engine, na
     assert_as_direct(engine, found, end + timedelta(days=1))
 
 
+@pytest.mark.parametrize("most", [0, one_pass_append.MOST])
 @pytest.mark.parametrize("name", ["total", "users", "smallest", "weight_per_user"])
 @RUNS
 @given(world=WORLDS, views=VIEWS, data=st.data())
-def test_restatement_finds_changes_of_any_age(engine, name, world, views, data):
+def test_restatement_finds_changes_of_any_age(engine, monkeypatch, name, most, world, views, data):
+    monkeypatch.setattr(one_pass_append, "MOST", most)
     clear(engine)
     found = project([name], Calendar(), views, lookback=0)
     since = BEGIN + timedelta(days=data.draw(st.integers(0, DAYS)))
@@ -207,6 +232,28 @@ def test_dense_tables_hold_what_views_show(engine, monkeypatch, name, most, worl
     build_all(engine, found)
     assert_as_direct(engine, found)
     assert {engine.kind(model.name) for model in plan(found)} == {"TABLE"}
+
+
+def test_what_is_stored_in_another_format_is_built_anew(engine, monkeypatch):
+    fill(engine, World([_row(1, 1), _row(3, 2)], [("a", "p")], []))
+    views = Views(entities=("artifact", "project"), grains=(Grain.WEEK,), rolling=(Window(7),), all_time=True)
+    found = project(["users"], Calendar(), views)
+    for module in (one_pass_state, family):
+        monkeypatch.setattr(module, "FORMAT", "another")
+    build_all(engine, found, BEGIN + timedelta(days=5))
+    monkeypatch.undo()
+    build_all(engine, found, BEGIN + timedelta(days=6))
+    assert_as_direct(engine, found, BEGIN + timedelta(days=6))
+
+
+def test_a_build_leaves_as_many_threads_as_there_were(engine):
+    fill(engine, World([_row(1, 1)], [], []))
+    found = project(["users"], Calendar(), Views(entities=("artifact",), rolling=(Window(7),)))
+    threads = "SELECT current_setting('threads') AS n"
+    before = engine.rows(threads)
+    for day in (5, 6):
+        assert not build(engine, found, plan(found), end=BEGIN + timedelta(days=day), now=NOW).failed
+        assert engine.rows(threads) == before
 
 
 def test_a_changed_definition_keeps_and_dates_what_the_old_one_built(engine):

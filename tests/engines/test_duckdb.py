@@ -55,6 +55,44 @@ def test_a_transaction_is_all_or_nothing(engine):
     assert engine.tables() == {"numbers"}
 
 
+def test_rows_are_lent_to_statements_and_come_back_in_batches(engine):
+    with engine.lend("lent", pa.table({"n": [1, 2, 3]})):
+        engine.execute("CREATE TABLE tally.numbers AS SELECT n FROM lent")
+    with pytest.raises(MissingTableError):
+        engine.run("SELECT n FROM lent")
+    assert [row for batch in engine.batches("SELECT n FROM tally.numbers ORDER BY n") for row in batch.to_pylist()] == [
+        {"n": 1},
+        {"n": 2},
+        {"n": 3},
+    ]
+    with pytest.raises(MissingTableError):
+        list(engine.batches("SELECT n FROM tally.nothing"))
+
+
+def test_threads_are_set_for_a_while(engine):
+    def threads() -> int:
+        return engine.rows("SELECT current_setting('threads') AS n")[0]["n"]
+
+    every = threads()
+    engine.use_threads(1)
+    assert threads() == 1
+    engine.use_threads(None)
+    assert threads() == every
+
+
+def test_a_checkpoint_empties_the_log_unless_someone_is_writing(engine, tmp_path):
+    log = tmp_path / "w.duckdb.wal"
+    engine.write("numbers", pa.table({"n": [1]}))
+    other = engine._connection.cursor()
+    other.execute("BEGIN")
+    other.execute("INSERT INTO tally.numbers VALUES (2)")
+    engine.checkpoint()
+    other.execute("COMMIT")
+    engine.checkpoint()
+    assert not log.exists() or log.stat().st_size == 0
+    assert engine.rows("SELECT count(*) AS n FROM tally.numbers") == [{"n": 2}]
+
+
 def test_a_missing_file_is_named_when_it_is_asked_for(tmp_path):
     engine = DuckDBEngine(files={"orders": tmp_path / "gone.parquet"})
     assert engine.run("SELECT 1 AS one").to_pylist() == [{"one": 1}]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tallystick.compiler.one_pass.layout import Cell
 from tallystick.compiler.one_pass.presence import enters, ever, in_grain, leaves, packing
 from tallystick.compiler.sweep.calendar import DayTable
-from tallystick.compiler.sweep.presence import Question, flagged, last_before, presences
+from tallystick.compiler.sweep.presence import Question, flagged, last_before, note_last, presences
 from tallystick.sql.expression import Merge
 from tallystick.sql.grain import Grain, Window
 
@@ -58,3 +58,17 @@ def test_last_presence_of_each_pair_before_a_day(rows, day):
             expected[eid, uid] = d
     got = zip(found.eids.tolist(), found.uids.tolist(), found.days.tolist(), strict=True)
     assert {(eid, uid): d for eid, uid, d in got} == expected
+
+
+PAIRS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=30)
+
+
+@given(st.lists(PAIRS, max_size=4), st.sets(st.integers(0, 9)))
+def test_the_last_day_of_wanted_pairs_is_noted_whatever_the_order_and_the_parts(parts, asked):
+    wanted = np.array(sorted(asked), np.int64)
+    lasts = np.full(len(wanted), -1, np.int64)
+    for part in parts:
+        pairs, days = (np.array([row[place] for row in part], np.int64) for place in range(2))
+        note_last(wanted, lasts, pairs, days)
+    rows = [row for part in parts for row in part]
+    assert lasts.tolist() == [max((day for pair, day in rows if pair == one), default=-1) for one in sorted(asked)]
