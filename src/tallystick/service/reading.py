@@ -170,7 +170,8 @@ class Reader:
             self._open[model] = self.engine.run(query)
         table = self._open[model]
         known = table.column("eid").to_numpy()
-        places = (np.searchsorted(known, [eid, eid + 1]) for eid in eids)
+        # Numbers of another type would make a copy of all that are known.
+        places = (np.searchsorted(known, np.array([eid, eid + 1], known.dtype)) for eid in eids)
         return [table.slice(start, end - start) for start, end in places if end > start]
 
     def _number(self, target: Publication, entity: str, one: Id) -> pa.Table:
