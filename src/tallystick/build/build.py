@@ -63,9 +63,10 @@ def build(
     try:
         for family in groups:
             _build_family(run, family)
-    finally:
         if groups:
             embedded(engine).checkpoint()
+    finally:
+        if groups:
             embedded(engine).use_threads(None)
     for model in rest:
         _build_directly(run, model)
