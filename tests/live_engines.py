@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -88,7 +89,9 @@ def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a Spark master and two workers, each a process of its own, and return the master's address."""
     folder = tmp_path_factory.mktemp("spark")
     home = Path(importlib.util.find_spec("pyspark").origin).parent
+    quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # what runs for minutes is not worth compiling twice
     variables = os.environ | {
+        "JAVA_TOOL_OPTIONS": quick,
         "SPARK_HOME": str(home),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_WORKER_DIR": str(folder / "work"),
@@ -108,7 +111,10 @@ def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with (folder / f"{number}.log").open("w") as log:
             command = [str(home / "bin" / "spark-class"), *arguments]
             started.append(subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True))
+            # Who finds no master tries again after ten to twenty seconds only.
+            _wait_for(port, started[0])
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAVA_TOOL_OPTIONS", quick)
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         yield master
@@ -119,6 +125,15 @@ def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for process in started:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return as soon as a process listens on a port, or has ended."""
+    while process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
 
 
 @pytest.fixture(scope="session")
