@@ -63,7 +63,7 @@ def main() -> None:
             "factory": lambda: factory.factory(
                 folder, say, rows=rows, rounds=rounds, step=form.step, peers=min(form.peers, rounds)
             ),
-            "scale": lambda: factory.scale(folder, say, sizes=form.sizes, rounds=max(1, rounds // 2)),
+            "scale": lambda: factory.scale(folder, say, sizes=form.sizes, rounds=1 if asked.quick else rounds),
             "append": lambda: daily.append(folder, say, rows=form.large, rounds=max(form.least, rounds)),
             "reads": lambda: daily.reads(folder, say, rows=form.large, rounds=max(form.least, rounds)),
             "real": lambda: real.real(folder, say, rounds=2),
