@@ -99,7 +99,9 @@ def _view(engine: Engine, project: Project, target: Publication, model: Model) -
 def _print(engine: Engine, project: Project, target: Publication) -> str:
     """Return a print of all that views depend on, with the text of one view of each sort for how they are written."""
     member = target.member
-    sorts = {(model.time.window is None, model.time.grain): model for model in reversed(member.models)}
+    sorts = {
+        (model.has_entity, model.time.window is None, model.time.grain): model for model in reversed(member.models)
+    }
     texts = [_view(engine, project, target, model) for model in sorts.values()]
     keys = [project.entities[model.entity].key if model.has_entity else "" for model in member.models]
     facts = (target.family.prefix, target.stored.layout, member.models, keys, texts)

@@ -14,11 +14,11 @@ import numpy as np
 from tallystick.compiler.one_pass.layout import BEGINNING, KEY_BITS, OPEN, VIEW
 from tallystick.compiler.one_pass.presence import enters, ever, in_grain, leaves, packing
 from tallystick.compiler.one_pass.rolling import DAY_BITS
-from tallystick.compiler.one_pass.tables import Plan, leave_names
+from tallystick.compiler.one_pass.tables import Plan
 from tallystick.compiler.sweep.calendar import DayTable
-from tallystick.compiler.sweep.counters import Array, Counters, Mask, counters, is_last, runs
+from tallystick.compiler.sweep.counters import Array, Counters, Mask, counters, is_last, runs, telling
 from tallystick.compiler.sweep.presence import Presences, presences
-from tallystick.compiler.sweep.tables import Columns, Gathered, every_counter, moving
+from tallystick.compiler.sweep.tables import Columns, Gathered, departing, every_counter, moving
 
 VIEW_BITS = 32 + DAY_BITS
 """Above an entity and a day, a key of spans holds the number of their time view."""
@@ -94,13 +94,13 @@ def carried(
     now, was = every_counter(plan, calendar, new), every_counter(plan, calendar, old)
     changed = _difference(now, was)
     fresh, differs = now.take(now.days >= since.place), changed.days >= since.place
-    departures = _departures(plan, fresh, changed.take(~differs))
+    # Keys that were seen again after all take back what they would have left.
+    departures = _stacked([departing(plan, fresh), departing(plan, changed.take(~differs))])
     rows = {cell.name: fresh.cells[cell.name] for cell in plan.layout.cells}
     leaving = departures if earlier is None else _stacked([departures, earlier])
     added = [*_moved(plan, calendar, since, fresh, leaving), *_in_buckets(plan, calendar, changed.take(differs))]
     days = {"eid": fresh.eids, "day": fresh.days + calendar.first, **rows}
-    every = _added_up(added, [cell.name for cell in plan.layout.cells])
-    return Carried(days, departures, every.take(np.any([values != 0 for values in every.cells.values()], axis=0)))
+    return Carried(days, departures, telling(_added_up(added, [cell.name for cell in plan.layout.cells])))
 
 
 def continued(plan: Plan, calendar: DayTable, since: Since, added: Counters, held: Columns) -> Columns:
@@ -133,19 +133,6 @@ def _added_up(parts: list[Counters], names: list[str]) -> Counters:
         return Counters(np.zeros(0, np.int64), {name: np.zeros(0, np.int64) for name in names})
     rows = _stacked(parts)
     return counters(rows.keys, rows.cells)
-
-
-def _departures(plan: Plan, fresh: Counters, seen_again: Counters) -> Counters:
-    """Return what was counted on the days just read, and what is taken back of keys that were seen again after all."""
-    additive = [cell.name for cell in plan.layout.additive]
-    flags = leave_names(plan.member, plan.layout.distinct)
-    parts = []
-    for part, names in ((fresh, [*additive, *flags]), (seen_again, flags)):
-        rows = Counters(part.keys, {name: part.cells[name] for name in [*additive, *flags]})
-        parts.append(
-            rows.take(np.any([rows.cells[name] != 0 for name in names], axis=0)) if names else rows.take(slice(0))
-        )
-    return _stacked(parts)
 
 
 def _moved(plan: Plan, calendar: DayTable, since: Since, fresh: Counters, leaving: Counters) -> Iterator[Counters]:

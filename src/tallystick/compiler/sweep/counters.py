@@ -69,6 +69,14 @@ def together(parts: Sequence[Counters], names: Sequence[str]) -> Counters:
     return Counters(keys, cells)
 
 
+def telling(rows: Counters) -> Counters:
+    """Return the rows in which anything is counted."""
+    some = np.zeros(len(rows), np.bool_)
+    for values in rows.cells.values():
+        some |= values != 0
+    return rows.take(some)
+
+
 def pieces(found: Counters) -> Iterator[Counters]:
     """Cut counters into pieces of whole entities."""
     begin = 0

@@ -14,7 +14,7 @@ from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.one_pass.tables import Plan, held_since, leave_names
 from tallystick.compiler.sweep.calendar import DayTable
 from tallystick.compiler.sweep.change_points import Until, change_points
-from tallystick.compiler.sweep.counters import Array, Counters, Whole, added, pieces, runs, together
+from tallystick.compiler.sweep.counters import Array, Counters, Whole, added, pieces, runs, telling, together
 from tallystick.compiler.sweep.presence import Presences, Question, flagged, last_before
 from tallystick.sql.grain import Grain, Window
 
@@ -78,7 +78,7 @@ def every_counter(plan: Plan, calendar: DayTable, gathered: Gathered) -> Counter
     return together(parts, list(dict.fromkeys(name for part in parts for name in part.cells)))
 
 
-def column(cell: Cell, flag: Callable[[Cell], str]) -> str:
+def _column(cell: Cell, flag: Callable[[Cell], str]) -> str:
     """Return the counter that adds up to a cell: its flag for a distinct count, itself for any other."""
     return cell.name if cell.key is None else flag(cell)
 
@@ -99,11 +99,14 @@ def _seen(plan: Plan, key: str, found: Presences) -> Iterator[tuple[str, Columns
 
 def _leaving(plan: Plan, every: Counters) -> Columns:
     """Return what was counted on days that windows which end on or after the settled ones may still hold."""
-    rows = every.take(every.days >= held_since(plan) - plan.extent.first)
-    names = [*(c.name for c in plan.layout.additive), *leave_names(plan.member, plan.layout.distinct)]
-    if not plan.layout.additive:
-        rows = rows.take(np.any([rows.cells[name] != 0 for name in names], axis=0))
-    return _dated(plan, rows, {name: rows.cells[name] for name in names})
+    rows = departing(plan, every.take(every.days >= held_since(plan) - plan.extent.first))
+    return _dated(plan, rows, rows.cells)
+
+
+def departing(plan: Plan, rows: Counters) -> Counters:
+    """Return what is counted in rows that leaves a window some day."""
+    names = [*(cell.name for cell in plan.layout.additive), *leave_names(plan.member, plan.layout.distinct)]
+    return telling(Counters(rows.keys, {name: rows.cells[name] for name in names}))
 
 
 def _points(plan: Plan, calendar: DayTable, every: Counters, window: Window) -> Iterator[tuple[str, Columns]]:
@@ -122,13 +125,8 @@ def _points(plan: Plan, calendar: DayTable, every: Counters, window: Window) -> 
 
 def moving(cells: tuple[Cell, ...], every: Counters, keys: Array, flag: Callable[[Cell], str]) -> Counters:
     """Return what moves in or out of a window by the day it does; rows of distinct counts alone that do not, not."""
-    found = Counters(keys, {cell.name: every.cells[column(cell, flag)] for cell in cells})
-    if any(cell.key is None for cell in cells):
-        return found
-    some = np.zeros(len(keys), np.bool_)
-    for values in found.cells.values():
-        some |= values != 0
-    return found.take(some)
+    found = Counters(keys, {cell.name: every.cells[_column(cell, flag)] for cell in cells})
+    return found if any(cell.key is None for cell in cells) else telling(found)
 
 
 def _buckets(plan: Plan, calendar: DayTable, every: Counters, grain: Grain) -> Iterator[tuple[str, Columns]]:
@@ -145,7 +143,7 @@ def _buckets(plan: Plan, calendar: DayTable, every: Counters, grain: Grain) -> I
         "eid": rows.eids[starts],
         "day": buckets[starts] + first,
         "nxt": nexts + first,
-        **{cell.name: added(rows.cells[column(cell, flag)], starts) for cell in plan.layout.cells},
+        **{cell.name: added(rows.cells[_column(cell, flag)], starts) for cell in plan.layout.cells},
     }
     ended = columns["nxt"] < plan.extent.settled
     yield table, {name: values[ended] for name, values in columns.items()}
@@ -159,5 +157,5 @@ def _all_time(plan: Plan, every: Counters) -> Columns:
         "eid": every.eids[starts],
         "day": np.full(len(starts), BEGINNING, np.int32),
         "nxt": np.full(len(starts), OPEN, np.int32),
-        **{cell.name: added(every.cells[column(cell, ever)], starts) for cell in plan.layout.cells},
+        **{cell.name: added(every.cells[_column(cell, ever)], starts) for cell in plan.layout.cells},
     }
