@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -69,11 +70,29 @@ def test_rows_are_lent_to_statements_and_come_back_in_batches(engine):
         list(engine.batches("SELECT n FROM tally.nothing"))
 
 
-def test_threads_are_set_for_a_while(engine):
+def test_a_few_rows_are_lent_taken_in_and_given_back_as_arrays_of_their_types(engine):
+    few = {"n": np.array([3, 1], np.int32), "small": np.array([1, -1], np.int8)}
+    with engine.lend("lent", few):
+        engine.execute("CREATE TABLE tally.numbers AS SELECT small, n FROM lent")
+    engine.insert("numbers", {"n": np.array([2], np.int32), "small": np.array([0], np.int8)})
+    found = engine.arrays("SELECT * FROM tally.numbers ORDER BY n")
+    assert {name: (values.dtype, values.tolist()) for name, values in found.items()} == {
+        "small": (np.int8, [-1, 0, 1]),
+        "n": (np.int32, [1, 2, 3]),
+    }
+    assert engine.arrays("SELECT n FROM tally.numbers WHERE false")["n"].tolist() == []
+    with pytest.raises(MissingTableError):
+        engine.arrays("SELECT n FROM tally.nothing")
+
+
+def test_threads_are_set_for_a_while_with_the_next_statement(engine):
     def threads() -> int:
         return engine.rows("SELECT current_setting('threads') AS n")[0]["n"]
 
     every = threads()
+    engine.use_threads(1)
+    assert threads() == 1
+    engine.use_threads(None)
     engine.use_threads(1)
     assert threads() == 1
     engine.use_threads(None)

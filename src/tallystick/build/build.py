@@ -6,7 +6,7 @@ each after its parts. A metric that fails is reported and leaves the others alon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import perf_counter
@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tallystick.build import direct, state
 from tallystick.build.direct import Target
-from tallystick.build.one_pass import build_family
+from tallystick.build.one_pass import Found, build_family, look
 from tallystick.build.report import Action, BuildReport, BuiltModel, Progress
 from tallystick.build.state import BuiltState
 from tallystick.compiler.definition_hash import definition_hash
@@ -50,29 +50,36 @@ def build(
     Raise StorageFullError, WarehouseLockedError or EngineBrokenError: nothing that follows could succeed either.
     """
     started = perf_counter()
-    there = engine.tables()
-    if not {state.TABLE, state.HISTORY} <= there:
-        state.prepare(engine)
-    drop_leftovers(engine, there)
+    before = _look(engine)
+    drop_leftovers(engine, before.relations)
     ordered = in_order(models, project)
-    run = _Run(
-        engine, project, state.read(engine), end, now, frozenset(model.name for model in ordered), progress, since
-    )
+    run = _Run(engine, project, before, end, now, frozenset(model.name for model in ordered), progress, since)
     here = tuple(model for model in ordered if not _lies_elsewhere(run, model))
     groups, rest = families(project, here) if engine.capabilities.one_pass else ((), here)
     try:
         for family in groups:
-            _build_family(run, family)
+            _build_family(run, family, before)
         if groups:
             embedded(engine).checkpoint()
     finally:
-        if groups:
+        if engine.capabilities.one_pass:
             embedded(engine).use_threads(None)
     for model in rest:
         _build_directly(run, model)
     place = {model.name: index for index, model in enumerate(ordered)}
     done = tuple(sorted(run.done, key=lambda outcome: place[outcome.name]))
     return BuildReport(models=done, seconds=perf_counter() - started)
+
+
+def _look(engine: Engine) -> Found:
+    """Return what is in a warehouse, with as many threads as looking takes."""
+    if engine.capabilities.one_pass:
+        embedded(engine).use_threads(1)
+        return look(engine)
+    there = engine.tables()
+    if not {state.TABLE, state.HISTORY} <= there:
+        state.prepare(engine)
+    return Found(there, state.read(engine))
 
 
 def drop_leftovers(engine: Engine, there: Collection[str]) -> None:
@@ -88,7 +95,7 @@ class _Run:
 
     engine: Engine
     project: Project
-    states: dict[str, BuiltState]
+    before: Found
     end: datetime
     now: datetime
     asked: frozenset[str]
@@ -96,6 +103,11 @@ class _Run:
     since: datetime | None = None
     done: list[BuiltModel] = field(default_factory=list)
     current: set[str] = field(default_factory=set)
+
+    @property
+    def states(self) -> Mapping[str, BuiltState]:
+        """Return the states of models before the build."""
+        return self.before.states
 
     def finish(self, outcome: BuiltModel) -> None:
         """Note one model's outcome and tell whoever watches."""
@@ -128,15 +140,16 @@ def _lies_elsewhere(run: _Run, model: Model) -> bool:
     return bool(away)
 
 
-def _build_family(run: _Run, family: Family) -> None:
+def _build_family(run: _Run, family: Family, before: Found | None) -> None:
     """Build a family at once; where that fails, its metrics one by one to find those that can be built."""
     outcome, seconds = _attempt(
-        lambda: build_family(run.engine, run.project, family, end=run.end, now=run.now, since=run.since)
+        lambda: build_family(run.engine, run.project, family, end=run.end, now=run.now, since=run.since, before=before)
     )
     if isinstance(outcome, TallystickError):
         if len(family.members) > 1:
             for member in family.members:
-                _build_family(run, replace(family, members=(member,)))
+                # They share dictionaries, which the first of them may create.
+                _build_family(run, replace(family, members=(member,)), None)
             return
         for model in family.members[0].models:
             if model.name in run.asked:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.extent import first_row
@@ -15,6 +14,9 @@ from tallystick.compiler.order import parts
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.sql.calendar import Calendar, start_of_day
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def first_instant(run: Callable[[str], pa.Table], project: Project, model: Model, dialect: str) -> datetime | None:

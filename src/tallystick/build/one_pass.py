@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tallystick.build import one_pass_append, one_pass_state, one_pass_sweep, state
+from tallystick.build.one_pass_arrays import write_days
 from tallystick.build.one_pass_publish import DENSE, Publication, publish
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.one_pass import append, interning, measures, tables
-from tallystick.compiler.one_pass.days import Days, create_days, day_of, number
+from tallystick.compiler.one_pass.days import day_of, number
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import Stream, gather, streams
 from tallystick.compiler.one_pass.layout import layout
@@ -20,6 +21,7 @@ from tallystick.compiler.one_pass.names import WORK, Schema, quoted, work
 from tallystick.compiler.one_pass.presence import Packing, packing
 from tallystick.compiler.one_pass.tables import Extent, Plan
 from tallystick.compiler.span import Span
+from tallystick.compiler.sweep.calendar import DayTable, day_table
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
 from tallystick.sql.calendar import Calendar, local_date, start_of_day
@@ -27,6 +29,17 @@ from tallystick.sql.grain import Grain
 
 FEW = 100_000
 """Gathered rows that one thread appends for less than it would cost two to wait for each other."""
+FEW_DAYS = 7
+SMALL = 50_000_000
+"""Rows of a table of which one thread reads few days in no time, or all in half a second where they are not sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is in a warehouse before a build: its relations and the states of its models."""
+
+    relations: frozenset[str]
+    states: Mapping[str, BuiltState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +80,35 @@ def build_family(
     end: datetime,
     now: datetime,
     since: datetime | None = None,
-    progress: Callable[[str], None] | None = None,
+    before: Found | None = None,
 ) -> list[BuiltState]:
     """Bring every model of a family up to `end` in one transaction; return their states. Raise EngineError.
 
     What was built before is extended by its new days and the lookback, or by all days from `since` on (a
-    restatement); what cannot be extended is built anew.
+    restatement); what cannot be extended is built anew. `before` need not be known.
     """
     job = Job(engine, project, family, Schema(engine.schema), end, now)
     try:
         with engine.transaction():
-            return _build(job, since, progress)
+            return _build(job, since, before)
     finally:
         _drop_work(engine)
 
 
-def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | None) -> list[BuiltState]:
-    there = job.engine.tables()
+def look(engine: Engine) -> Found:
+    """Return what is in a warehouse; create the tables of states where they are missing."""
+    there = engine.tables()
     if not {state.TABLE, state.HISTORY, one_pass_state.STORED, one_pass_state.FAMILIES} <= there:
-        state.prepare(job.engine)
-        one_pass_state.prepare(job.engine)
-    is_new = interning.base_table(job.family) not in there
+        state.prepare(engine)
+        one_pass_state.prepare(engine)
+    return Found(there, state.read(engine))
+
+
+def _build(job: Job, since: datetime | None, before: Found | None) -> list[BuiltState]:
+    before = before or look(job.engine)
+    is_new = interning.base_table(job.family) not in before.relations
     is_current = is_new or _has_current_memberships(job)
     groups: dict[int, list[tuple[Member, Stored]]] = {}
-    extended: dict[str, int] = {}
     anew: list[Member] = []
     known = one_pass_state.read(job.engine)
     for member in job.family.members:
@@ -100,30 +118,26 @@ def _build(job: Job, since: datetime | None, progress: Callable[[str], None] | N
             anew.append(member)
         else:
             groups.setdefault(day, []).append((member, stored))
+    targets: dict[str, Publication] = {}
     for day, found in groups.items():
-        unfit = extend(job, found, day)
-        anew += unfit
-        extended |= {member.prefix: day for member, _ in found if member not in unfit}
+        extended = extend(job, found, day)
+        targets |= {stored.prefix: Publication(job.family, member, stored, day) for member, stored in extended}
+        anew += [member for member, _ in found if member.prefix not in targets]
     if anew:
         embedded(job.engine).use_threads(None)
-        _create(job, anew, is_new=is_new)
+        created = _create(job, anew, is_new=is_new)
+        targets |= {stored.prefix: Publication(job.family, member, stored, None) for member, stored in created}
+    return _publish_all(job, [targets[member.prefix] for member in job.family.members], before)
+
+
+def _publish_all(job: Job, targets: Sequence[Publication], before: Found) -> list[BuiltState]:
+    """Put the models of every member in place and write their states."""
     if job.project.warehouse.storage == DENSE:
         embedded(job.engine).use_threads(None)
-    return _publish_all(job, extended, there, progress)
-
-
-def _publish_all(
-    job: Job, extended: Mapping[str, int], there: frozenset[str], progress: Callable[[str], None] | None
-) -> list[BuiltState]:
-    """Put the models of every member in place and write their states."""
     states: list[BuiltState] = []
-    old, known = state.read(job.engine), one_pass_state.read(job.engine)
-    for member in job.family.members:
-        target = Publication(job.family, member, known[member.prefix], extended.get(member.prefix))
-        states += publish(job.engine, job.project, target, old, there, job.now)
-        if progress is not None:
-            progress(member.metric)
-    state.write_all(job.engine, states, old)
+    for target in targets:
+        states += publish(job.engine, job.project, target, before.states, before.relations, job.now)
+    state.write_all(job.engine, states, before.states)
     return states
 
 
@@ -134,7 +148,7 @@ def _has_current_memberships(job: Job) -> bool:
         return True
     one_pass_state.write_family(job.engine, job.family, mark)
     query = interning.membership_changed(job.family, job.project, job.schema)
-    if not job.engine.run(query).to_pylist()[0]["changed"]:
+    if not job.engine.rows(query)[0]["changed"]:
         return True
     numbers = job.engine.rows(interning.next_numbers(job.family, job.schema))[0]
     execute(job.engine, interning.forget_pairs(job.family, job.schema))
@@ -142,15 +156,16 @@ def _has_current_memberships(job: Job) -> bool:
     return False
 
 
-def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> None:
-    """Build metrics from nothing; the dictionaries of a new family too."""
+def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> list[tuple[Member, Stored]]:
+    """Build metrics from nothing, the dictionaries of a new family too; return how each is stored."""
     engine, family = job.engine, job.family
+    created: list[tuple[Member, Stored]] = []
     found = streams(members)
     facts = read_source(job, found, Span(None, job.end, job.calendar))
     number_entities(job, found, is_new=is_new)
     firsts = [f.first for f in facts.values() if f.first is not None]
     extent = Extent(min(firsts, default=job.last), job.last, settled(job), job.start)
-    write_days(job, extent.first, members)
+    calendar = _days(job, extent.first, members)
     for member in members:
         mine = tuple(stream for stream in found if stream.member is member)
         for name in sorted(engine.tables()):
@@ -158,16 +173,17 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> None:
                 engine.drop(name)
         plan = _plan(job, member, mine, facts, extent)
         if one_pass_sweep.is_for_memory(engine, plan, mine):
-            one_pass_sweep.create_tables(engine, plan, mine)
+            one_pass_sweep.create_tables(engine, plan, mine, calendar)
         else:
+            write_days(engine, calendar)
             execute(engine, tables.create_tables(plan, mine))
         sizes = {name: f.magnitude for stream in mine for name, f in facts[stream.table].facts.items()}
-        write_stored(job, plan, family, sizes)
+        created.append((member, write_stored(job, plan, family, sizes)))
+    return created
 
 
 def read_source(job: Job, found: Sequence[Stream], span: Span) -> dict[str, Measured]:
     """Gather streams and measure them."""
-    embedded(job.engine).use_threads(None)
     execute(job.engine, gather(job.family, job.project, found, span))
     return {stream.table: measure(job.engine, stream) for stream in found}
 
@@ -221,8 +237,8 @@ def _plan(job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, M
     return Plan(job.family, member, stored, job.schema, extent, packings, frozenset(raw))
 
 
-def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float]) -> None:
-    """Write the state of a metric whose tables were just written."""
+def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float]) -> Stored:
+    """Write the state of a metric whose tables were just written, and return it."""
     stored = Stored(
         prefix=plan.member.prefix,
         family=family.prefix,
@@ -237,6 +253,7 @@ def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float]) 
         raw_keys=tuple(sorted(plan.raw_keys)),
     )
     one_pass_state.write(job.engine, stored)
+    return stored
 
 
 # -- extending --------------------------------------------------------------------------------------------------------
@@ -258,27 +275,43 @@ def reread_from(job: Job, member: Member, stored: Stored, since: datetime | None
     return min(day, stored.settled)
 
 
-def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> list[Member]:
-    """Extend metrics by the days from `since` on; return those whose new rows do not fit their storage."""
+def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> list[tuple[Member, Stored]]:
+    """Extend metrics by the days from `since` on; return how they are stored now, but those whose new rows do not fit."""
     begin = start_of_day(day_of(since), job.calendar)
     found = streams([member for member, _ in members])
+    embedded(job.engine).use_threads(1 if _reads_little(job, since) else None)
     facts = read_source(job, found, Span(begin, job.end, job.calendar))
     few = sum(measured.rows for measured in facts.values()) <= FEW
     embedded(job.engine).use_threads(1 if few else None)
     number_entities(job, found, is_new=False)
-    write_days(job, append.reread_from(since, [w for m, _ in members for w in m.windows]), [m for m, _ in members])
-    unfit: list[Member] = []
+    first = append.reread_from(since, [window for member, _ in members for window in member.windows])
+    calendar = _days(job, first, [member for member, _ in members])
+    extended: list[tuple[Member, Stored]] = []
     for member, stored in members:
         mine = tuple(stream for stream in found if stream.member is member)
         if all(measures.fits(stored.layout, s, facts[s.table], stored.bounds, stored.raw_keys) for s in mine):
-            _append(job, stored, mine, facts, since)
-        else:
-            unfit.append(member)
-    return unfit
+            extended.append((member, _append(job, stored, mine, facts, calendar, since)))
+    return extended
 
 
-def _append(job: Job, stored: Stored, mine: tuple[Stream, ...], facts: dict[str, Measured], since: int) -> None:
-    """Bring the tables of a metric up to date with its gathered rows."""
+def _reads_little(job: Job, since: int) -> bool:
+    """Tell whether reading a source from a day on is too little for more than one thread."""
+    source = job.project.sources[job.family.source]
+    if job.last - since >= FEW_DAYS or source.table is None:
+        return False
+    rows = embedded(job.engine).estimated_rows(source.table)
+    return rows is not None and rows <= SMALL
+
+
+def _append(
+    job: Job,
+    stored: Stored,
+    mine: tuple[Stream, ...],
+    facts: dict[str, Measured],
+    calendar: DayTable,
+    since: int,
+) -> Stored:
+    """Bring the tables of a metric up to date with its gathered rows; return how it is stored now."""
     member = mine[0].member
     for stream in mine:
         if stream.measure is not None and stream.measure.name not in stored.raw_keys:
@@ -289,26 +322,28 @@ def _append(job: Job, stored: Stored, mine: tuple[Stream, ...], facts: dict[str,
     plan = Plan(job.family, member, stored.layout, job.schema, extent, {}, frozenset(stored.raw_keys))
     rows = sum(facts[stream.table].rows for stream in mine)
     is_small = plan.layout.is_narrow and rows <= one_pass_append.MOST
-    if not (is_small and one_pass_append.append(job.engine, plan, mine, since, stored)):
+    if not (is_small and one_pass_append.append(job.engine, plan, mine, calendar, since, stored)):
+        write_days(job.engine, calendar)
         execute(job.engine, append.append(plan, mine, since, stored.settled))
     most = max((f.magnitude for s in mine for f in facts[s.table].facts.values()), default=0.0)
     moved = replace(
         stored, first=first, last=extent.last, settled=extent.settled, end=job.end, grown=stored.grown + most
     )
     one_pass_state.move_on(job.engine, moved)
+    return moved
 
 
-def write_days(job: Job, first: int, members: Sequence[Member]) -> None:
-    """Write the working calendar from a first day to the end of the build."""
+def _days(job: Job, first: int, members: Sequence[Member]) -> DayTable:
+    """Return the working calendar from a first day to the end of the build."""
     grains = {grain for member in members for grain in member.grains}
-    windows = sorted({window for member in members for window in member.windows})
-    job.engine.execute(create_days(Days(job.calendar), first, job.last, [g for g in Grain if g in grains], windows))
+    windows = {window for member in members for window in member.windows}
+    return day_table(first, job.last, job.calendar, [g for g in Grain if g in grains], sorted(windows))
 
 
 def measure(engine: Engine, stream: Stream) -> Measured:
     """Measure a gathered stream."""
     types = engine.columns(work(stream.table))
-    return measures.measured(stream, engine.run(measures.measuring(stream, types)).to_pylist()[0])
+    return measures.measured(stream, engine.rows(measures.measuring(stream, types))[0])
 
 
 def max_uid(job: Job, stream: Stream, facts: Measured, raw: set[str]) -> int:
@@ -317,19 +352,19 @@ def max_uid(job: Job, stream: Stream, facts: Measured, raw: set[str]) -> int:
     if stream.measure.name in raw:
         return 0 if facts.keys is None else facts.keys[1]
     table = job.schema.table(interning.keys_table(stream))
-    return int(job.engine.run(f"SELECT coalesce(max(uid), 0) AS top FROM {table}").to_pylist()[0]["top"])
+    return int(job.engine.rows(f"SELECT coalesce(max(uid), 0) AS top FROM {table}")[0]["top"])
 
 
 def max_eid(job: Job) -> int:
     """Return the largest number an entity has."""
     table = job.schema.table(interning.closure_table(job.family))
-    return int(job.engine.run(f"SELECT coalesce(max(eid), 0) AS top FROM {table}").to_pylist()[0]["top"])
+    return int(job.engine.rows(f"SELECT coalesce(max(eid), 0) AS top FROM {table}")[0]["top"])
 
 
 def membership_mark(job: Job) -> str | None:
     """Return the print of the memberships a family relies on, as they are now."""
     query = interning.membership_print(job.family, job.project)
-    return None if query is None else str(job.engine.run(query).to_pylist()[0]["mark"])
+    return None if query is None else str(job.engine.rows(query)[0]["mark"])
 
 
 def execute(engine: Engine, statements: Sequence[str]) -> None:
@@ -340,9 +375,9 @@ def execute(engine: Engine, statements: Sequence[str]) -> None:
 
 def _drop_work(engine: Engine) -> None:
     """Drop working tables, also those a failed build left."""
-    rows = engine.run(
+    rows = engine.rows(
         f"SELECT table_name AS name FROM duckdb_tables() WHERE temporary AND starts_with(table_name, '{WORK}')"
     )
-    drops = [f"DROP TABLE IF EXISTS temp.{quoted(row['name'])}" for row in rows.to_pylist()]
+    drops = [f"DROP TABLE IF EXISTS temp.{quoted(row['name'])}" for row in rows]
     if drops:
         engine.execute("; ".join(drops))

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
-from tallystick.build.one_pass_arrays import arrow, day_table, read
+from tallystick.build.one_pass_arrays import narrowed, whole
 from tallystick.build.one_pass_state import Stored
 from tallystick.compiler.one_pass.append import forgotten, unsettle
 from tallystick.compiler.one_pass.gather import Stream
@@ -27,8 +26,8 @@ from tallystick.compiler.sweep.append import (
     leaving_days,
 )
 from tallystick.compiler.sweep.calendar import DayTable
-from tallystick.compiler.sweep.counters import Array, Counters, Whole, counters, is_last, runs
-from tallystick.compiler.sweep.presence import Presences, note_last
+from tallystick.compiler.sweep.counters import Array, Counters, Whole, counters, distinct, is_last, runs
+from tallystick.compiler.sweep.presence import Presences, last_days
 from tallystick.compiler.sweep.tables import Columns, Gathered, column_types
 from tallystick.engines.adapter import Engine, embedded
 
@@ -48,12 +47,13 @@ class _Reread:
     was: Presences
 
 
-def append(engine: Engine, plan: Plan, streams: Sequence[Stream], since: int, stored: Stored) -> bool:
+def append(
+    engine: Engine, plan: Plan, streams: Sequence[Stream], calendar: DayTable, since: int, stored: Stored
+) -> bool:
     """Bring a metric's tables up to date from its gathered streams; return False, and do nothing, where it is not fit.
 
     Fit are metrics of whole numbers with few gathered rows.
     """
-    calendar = day_table(engine)
     start = Since(since, since - calendar.first)
     keys = _presences(engine, plan, streams, calendar)
     if keys is None:
@@ -95,17 +95,18 @@ def _presences(engine: Engine, plan: Plan, streams: Sequence[Stream], calendar: 
 
 
 def _seen(engine: Engine, query: str) -> Seen:
-    columns = read(engine, query)
+    columns = embedded(engine).arrays(query)
     return Seen(columns["pair"].astype(np.int64), columns["day"].astype(np.int64))
 
 
 def _before(engine: Engine, table: str, fresh: Seen, past: Seen) -> Seen:
     """Return the last of the settled days on which pairs were seen that are seen again, or were."""
-    wanted = np.unique(np.concatenate([fresh.pairs, past.pairs]))
-    lasts = np.full(len(wanted), NONE_BEFORE, np.int64)
-    if len(wanted):
-        for batch in embedded(engine).batches(f"SELECT pair, day FROM {table}"):
-            note_last(wanted, lasts, batch.column(0).to_numpy(), batch.column(1).to_numpy())
+    wanted = distinct(np.concatenate([fresh.pairs, past.pairs]))
+    if not len(wanted):
+        return Seen(wanted, wanted)
+    batches = embedded(engine).batches(f"SELECT pair, day FROM {table}")
+    parts = ((whole(batch.column(0)).astype(np.int64, copy=False), whole(batch.column(1))) for batch in batches)
+    lasts = last_days(wanted, parts)
     known = lasts != NONE_BEFORE
     return Seen(wanted[known], lasts[known])
 
@@ -118,7 +119,7 @@ def _placed(seen: Seen, calendar: DayTable) -> Seen:
 def _counted(engine: Engine, plan: Plan, streams: Sequence[Stream], calendar: DayTable) -> Counters | None:
     for stream in streams:
         if stream.measure is None:
-            return _counters(read(engine, count_days(plan, stream)), calendar)
+            return _counters(embedded(engine).arrays(count_days(plan, stream)), calendar)
     return None
 
 
@@ -129,7 +130,8 @@ def _stored_days(engine: Engine, plan: Plan, calendar: DayTable, since: int, *, 
     if not is_again:
         return Counters(np.zeros(0, np.int64), {name: np.zeros(0, np.int64) for name in names})
     table = plan.schema.table(plan.layout.days)
-    return _counters(read(engine, f"SELECT eid, day, {', '.join(names)} FROM {table} WHERE day >= {since}"), calendar)
+    query = f"SELECT eid, day, {', '.join(names)} FROM {table} WHERE day >= {since}"
+    return _counters(embedded(engine).arrays(query), calendar)
 
 
 def _earlier(engine: Engine, plan: Plan, calendar: DayTable, since: Since) -> Counters:
@@ -137,7 +139,7 @@ def _earlier(engine: Engine, plan: Plan, calendar: DayTable, since: Since) -> Co
     names = [*(cell.name for cell in plan.layout.additive), *leave_names(plan.member, plan.layout.distinct)]
     table, ranges = plan.schema.table(plan.layout.leaving), leaving_days(plan, calendar, since)
     days = " OR ".join(f"day BETWEEN {first} AND {last}" for first, last in ranges) or "false"
-    rows = read(engine, f"SELECT eid, day, {', '.join(names)} FROM {table} WHERE {days}")
+    rows = embedded(engine).arrays(f"SELECT eid, day, {', '.join(names)} FROM {table} WHERE {days}")
     return Counters(_keys(rows, calendar), {name: rows[name].astype(np.int64) for name in names})
 
 
@@ -189,7 +191,7 @@ def _replace_spans(engine: Engine, plan: Plan, calendar: DayTable, since: Since,
     recent = plan.schema.table(layout.recent(layout.spans))
     held = _held(engine, plan, added, since.day)
     rows = continued(plan, calendar, since, added, held)
-    with embedded(engine).lend(f"{WORK}{REPLACED}", pa.table({"place": np.sort(held["place"])})):
+    with embedded(engine).lend(f"{WORK}{REPLACED}", {"place": np.sort(held["place"])}):
         engine.execute(f"DELETE FROM {recent} WHERE rowid IN (SELECT place FROM {work(REPLACED)})")
     settled = rows["nxt"] < plan.extent.settled
     for table, some in ((layout.spans, settled), (layout.recent(layout.spans), ~settled)):
@@ -200,16 +202,15 @@ def _held(engine: Engine, plan: Plan, added: Counters, since: int) -> dict[str, 
     """Return the recent spans of views and entities that are added to, or that end or begin on days read again."""
     keys = added.keys >> DAY_BITS
     keys = keys[runs(keys)]
-    touched = pa.table({VIEW: (keys >> (VIEW_BITS - DAY_BITS)).astype(np.int8), "eid": keys.astype(np.int32)})
+    touched = {VIEW: (keys >> (VIEW_BITS - DAY_BITS)).astype(np.int8), "eid": keys.astype(np.int32)}
     among = f"({VIEW}, eid) IN (SELECT ({VIEW}, eid) FROM {work(TOUCHED)})"
     changes = f"{VIEW} < {len(plan.member.windows)} AND (nxt <> {OPEN} OR day >= {since})"
     where = f"{among} OR nxt < {plan.extent.settled} OR ({changes})"
     recent = plan.schema.table(plan.layout.recent(plan.layout.spans))
     with embedded(engine).lend(f"{WORK}{TOUCHED}", touched):
-        return read(engine, f"SELECT rowid AS place, * FROM {recent} WHERE {where}")
+        return embedded(engine).arrays(f"SELECT rowid AS place, * FROM {recent} WHERE {where}")
 
 
 def _insert(engine: Engine, plan: Plan, table: str, rows: Columns) -> None:
-    found = arrow(column_types(plan)[table], [rows])
-    if found.num_rows:
-        embedded(engine).insert(table, found)
+    if len(rows["day"]):
+        embedded(engine).insert(table, narrowed(column_types(plan)[table], rows))

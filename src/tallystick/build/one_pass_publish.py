@@ -168,7 +168,7 @@ def _counted(
         f"SELECT {index} AS i, level, n FROM ({row_counts(models, target.family, layout, schema, reach)}) AS c"
         for index, models in enumerate(alike.values())
     ]
-    rows = engine.run(" UNION ALL ".join(arms)).to_pylist()
+    rows = engine.rows(" UNION ALL ".join(arms))
     times = list(alike)
     counts = {(times[row["i"]], row["level"]): row["n"] for row in rows}
     return [

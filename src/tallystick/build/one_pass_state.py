@@ -70,7 +70,7 @@ def prepare(engine: Engine) -> None:
 
 def read(engine: Engine) -> dict[str, Stored]:
     """Return every stored metric by the prefix of its tables, which have to be there; not those of another format."""
-    rows = engine.run(f"SELECT * FROM {table(engine, STORED)}").to_pylist()
+    rows = engine.rows(f"SELECT * FROM {table(engine, STORED)}")
     found = ((row, json.loads(row["facts"])) for row in rows)
     return {row["prefix"]: _stored(row, facts) for row, facts in found if facts["format"] == FORMAT}
 
@@ -119,7 +119,7 @@ def forget(engine: Engine, prefix: str) -> None:
 
 def families(engine: Engine) -> dict[str, str | None]:
     """Return the print of the memberships each family was built with."""
-    rows = engine.run(f"SELECT * FROM {table(engine, FAMILIES)}").to_pylist()
+    rows = engine.rows(f"SELECT * FROM {table(engine, FAMILIES)}")
     return {row["prefix"]: row["memberships"] for row in rows}
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from tallystick.build.one_pass_arrays import arrow, day_table, read
+from tallystick.build.one_pass_arrays import arrow, read
 from tallystick.compiler.one_pass import interning
 from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.names import work
 from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.one_pass.tables import Plan, base_keys, base_rows
 from tallystick.compiler.sweep import entities
+from tallystick.compiler.sweep.calendar import DayTable
 from tallystick.compiler.sweep.counters import counters
 from tallystick.compiler.sweep.entities import BaseRows, Pairs, rows_of
 from tallystick.compiler.sweep.presence import presences
@@ -32,9 +33,9 @@ def is_for_memory(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> bool
     return bool(engine.rows(f"SELECT {sizes} <= {MOST} AS fits")[0]["fits"])
 
 
-def create_tables(engine: Engine, plan: Plan, streams: Sequence[Stream]) -> None:
+def create_tables(engine: Engine, plan: Plan, streams: Sequence[Stream], calendar: DayTable) -> None:
     """Write all tables of a metric from its gathered streams."""
-    calendar, types = day_table(engine), column_types(plan)
+    types = column_types(plan)
     leaving: list[Columns] = []
     fresh = set(types) - {plan.layout.leaving}
     for gathered in _gathered(engine, plan, streams):

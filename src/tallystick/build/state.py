@@ -51,7 +51,7 @@ def prepare(engine: Engine) -> None:
 
 def read(engine: Engine) -> dict[str, BuiltState]:
     """Return the state of every built model by name."""
-    rows = engine.run(f"SELECT * FROM {table(engine, TABLE)}").to_pylist()
+    rows = engine.rows(f"SELECT * FROM {table(engine, TABLE)}")
     return {row["model"]: BuiltState(**{**row, **_instants(row)}) for row in rows}
 
 
@@ -128,7 +128,7 @@ def retire(engine: Engine, state: BuiltState, relation: str, now: datetime) -> N
 def retirements(engine: Engine, relation: str) -> frozenset[datetime]:
     """Return when the rows that are kept under a name were built, as far as that is recorded."""
     where = f"WHERE relation = {_text(relation)}"
-    rows = engine.run(f"SELECT built_at FROM {table(engine, HISTORY)} {where}").to_pylist()
+    rows = engine.rows(f"SELECT built_at FROM {table(engine, HISTORY)} {where}")
     return frozenset(row["built_at"].replace(tzinfo=UTC) for row in rows)
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from tallystick.engines.capabilities import Capabilities
 from tallystick.engines.limits import UNLIMITED, Limits
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # a fifth of a second that `tally check` can do without
+    # A fifth of a second each that `tally check` can do without.
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+Whole: TypeAlias = "npt.NDArray[np.integer[Any]]"
+Rows: TypeAlias = "pa.Table | pa.RecordBatchReader | Mapping[str, Whole]"
+"""Rows as they lie in memory: Arrow's, or a few as arrays of whole numbers by name of column."""
 
 BATCH = 122_880
 """Rows DuckDB stores together; batches of just as many are written by all threads and not gathered once more."""
@@ -72,20 +79,26 @@ class Engine(Protocol):
 class EmbeddedEngine(Engine, Protocol):
     """An engine in this process, to which rows can be handed as they lie in memory (`Capabilities.one_pass`)."""
 
-    def insert(self, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
-        """Add Arrow rows to a table of Tallystick's schema; columns are matched by name."""
+    def insert(self, table: str, rows: Rows) -> None:
+        """Add rows to a table of Tallystick's schema; columns are matched by name."""
 
-    def lend(self, name: str, rows: pa.Table) -> AbstractContextManager[None]:
-        """Let statements inside read Arrow rows under a name."""
+    def lend(self, name: str, rows: Rows) -> AbstractContextManager[None]:
+        """Let statements inside read rows under a name."""
+
+    def arrays(self, sql: str) -> dict[str, Whole]:
+        """Run one read-only query of whole numbers, none of them missing, with few rows, and return its columns."""
 
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Run one read-only query and yield its rows as they come; read them all before the next statement."""
+
+    def estimated_rows(self, table: str) -> int | None:
+        """Return about how many rows a table of the warehouse has, None for what is no table of it."""
 
     def checkpoint(self) -> None:
         """Put what was committed in its place in the file."""
 
     def use_threads(self, count: int | None) -> None:
-        """Work on so many threads from now on, None: on as many as there are processors."""
+        """Work on so many threads from the next statement on, None: on as many as there are processors."""
 
 
 def embedded(engine: Engine) -> EmbeddedEngine:

@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from tallystick.compiler.one_pass.names import WORK
-from tallystick.engines.adapter import Engine, embedded
+from tallystick.engines.adapter import Engine, Rows, Whole, embedded
 from tallystick.engines.capabilities import Capabilities
 from tallystick.engines.costs import check_cost
 from tallystick.engines.limits import UNLIMITED, Limits
@@ -72,18 +72,27 @@ class GovernedEngine:
         """Create or replace a table of Tallystick's schema from Arrow rows."""
         self._engine.write(table, rows)
 
-    def insert(self, table: str, rows: pa.Table | pa.RecordBatchReader) -> None:
-        """Add Arrow rows to a table of Tallystick's schema, where the engine is an embedded one."""
+    def insert(self, table: str, rows: Rows) -> None:
+        """Add rows to a table of Tallystick's schema, where the engine is an embedded one."""
         embedded(self._engine).insert(table, rows)
 
-    def lend(self, name: str, rows: pa.Table) -> AbstractContextManager[None]:
-        """Let statements inside read Arrow rows under a name, where the engine is an embedded one."""
+    def arrays(self, sql: str) -> dict[str, Whole]:
+        """Run one read-only query of whole numbers, where the engine is an embedded one; raise AccessRefusedError."""
+        self._check(sql)
+        return embedded(self._engine).arrays(sql)
+
+    def lend(self, name: str, rows: Rows) -> AbstractContextManager[None]:
+        """Let statements inside read rows under a name, where the engine is an embedded one."""
         return embedded(self._engine).lend(name, rows)
 
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Run one read-only query and yield its rows, where the engine is an embedded one; raise AccessRefusedError."""
         self._check(sql)
         return embedded(self._engine).batches(sql)
+
+    def estimated_rows(self, table: str) -> int | None:
+        """Return about how many rows a table has, where the engine is an embedded one."""
+        return embedded(self._engine).estimated_rows(table)
 
     def checkpoint(self) -> None:
         """Put what was committed in its place in the file, where the engine is an embedded one."""

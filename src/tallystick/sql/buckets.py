@@ -184,17 +184,6 @@ def window_start(day: exp.Expr, window: Window, *, dialect: str) -> exp.Expr:
     return add_days(_add_months(day, -window_months(window), dialect), 1, dialect=dialect)
 
 
-def window_leave(day: exp.Expr, window: Window, *, dialect: str) -> exp.Expr:
-    """Return the first DATE whose window no longer holds `day`; `calendar.window_leave` tells why it is this one."""
-    if window.is_fixed:
-        return add_days(day, window.days, dialect=dialect)
-    months, month = window_months(window), date_bucket(day, Grain.MONTH, UTC_CALENDAR, dialect=dialect)
-    offset = days_between(month, day, dialect=dialect)
-    same_day = add_days(_add_months(month, months, dialect), offset, dialect=dialect)
-    month_after = _add_months(month, months + 1, dialect)
-    return fill("LEAST(_a, _b)", dialect, a=same_day, b=month_after)
-
-
 def _number(n: int | exp.Expr) -> exp.Expr:
     if isinstance(n, int):
         return exp.Literal.number(n)

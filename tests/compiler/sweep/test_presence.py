@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.compiler.one_pass.layout import Cell
+from tallystick.compiler.one_pass.layout import KEY_BITS, NONE_BEFORE, Cell
 from tallystick.compiler.one_pass.presence import enters, ever, in_grain, leaves, packing
 from tallystick.compiler.sweep.calendar import DayTable
-from tallystick.compiler.sweep.presence import Question, flagged, last_before, note_last, presences
+from tallystick.compiler.sweep.presence import Question, flagged, last_before, last_days, presences
 from tallystick.sql.expression import Merge
 from tallystick.sql.grain import Grain, Window
 
@@ -60,15 +60,19 @@ def test_last_presence_of_each_pair_before_a_day(rows, day):
     assert {(eid, uid): d for eid, uid, d in got} == expected
 
 
-PAIRS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=30)
+PAIRS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.integers(0, 50)), max_size=30)
 
 
-@given(st.lists(PAIRS, max_size=4), st.sets(st.integers(0, 9)))
-def test_the_last_day_of_wanted_pairs_is_noted_whatever_the_order_and_the_parts(parts, asked):
-    wanted = np.array(sorted(asked), np.int64)
-    lasts = np.full(len(wanted), -1, np.int64)
-    for part in parts:
-        pairs, days = (np.array([row[place] for row in part], np.int64) for place in range(2))
-        note_last(wanted, lasts, pairs, days)
-    rows = [row for part in parts for row in part]
-    assert lasts.tolist() == [max((day for pair, day in rows if pair == one), default=-1) for one in sorted(asked)]
+@given(st.lists(PAIRS, max_size=4), st.sets(st.tuples(st.integers(0, 9), st.integers(0, 3))))
+def test_the_last_days_of_wanted_pairs_are_found_whatever_the_order_and_the_parts(parts, asked):
+    def pair(eid: int, uid: int) -> int:
+        return (eid << KEY_BITS) + uid
+
+    def columns(part):
+        pairs = np.array([pair(eid, uid) for eid, uid, _ in part], np.int64)
+        return pairs, np.array([day for *_, day in part], np.int32)
+
+    wanted = sorted(pair(eid, uid) for eid, uid in asked)
+    lasts = last_days(np.array(wanted, np.int64), (columns(part) for part in parts))
+    rows = [(pair(eid, uid), day) for part in parts for eid, uid, day in part]
+    assert lasts.tolist() == [max((day for of, day in rows if of == one), default=NONE_BEFORE) for one in wanted]

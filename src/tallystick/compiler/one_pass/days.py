@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import date, timedelta
 
-from sqlglot import exp
-
-from tallystick.compiler.one_pass.names import DIALECT, create_work
-from tallystick.sql import buckets
-from tallystick.sql.calendar import Calendar
+from tallystick.compiler.one_pass.names import create_work
 from tallystick.sql.grain import Grain, Window
 
 TABLE = "days"
 _EPOCH = date(1970, 1, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Days:
-    """The calendar of a build, and the first day that calendar buckets and samples may start from (None: any)."""
-
-    calendar: Calendar
-    start: int | None = None
 
 
 def number(day: date) -> int:
@@ -70,21 +57,7 @@ def leave(window: Window, day: str, days: str) -> str:
     return f"{day} + {window.days}" if window.is_fixed else f"{days}.{leave_column(window)}"
 
 
-def create_days(days: Days, first: int, last: int, grains: Sequence[Grain], windows: Sequence[Window]) -> str:
-    """Return the statement that writes the calendar from a first to a last day number."""
-    day = exp.column("d")
-    columns = [f"{_number(day)} AS day"]
-    for grain in grains:
-        bucket = buckets.date_bucket(day, grain, days.calendar, dialect=DIALECT)
-        after = exp.cast(buckets.next_bucket(bucket.copy(), grain, dialect=DIALECT), "date")
-        columns += [f"{_number(bucket)} AS {bucket_column(grain)}", f"{_number(after)} AS {next_column(grain)}"]
-    for window in windows:
-        if not window.is_fixed:
-            columns.append(f"{_number(buckets.window_start(day, window, dialect=DIALECT))} AS {reach_column(window)}")
-            columns.append(f"{_number(buckets.window_leave(day, window, dialect=DIALECT))} AS {leave_column(window)}")
-    spine = f"SELECT DATE '1970-01-01' + unnest(range({first}, {last} + 1))::INTEGER AS d"
-    return create_work(TABLE, f"SELECT {', '.join(columns)} FROM ({spine}) AS spine")
-
-
-def _number(day: exp.Expr) -> str:
-    return f"({buckets.day_number(day, dialect=DIALECT).sql(DIALECT)})::INTEGER"
+def create_days(lent: str, columns: Collection[str]) -> str:
+    """Return the statement that takes in the calendar from rows lent under a name."""
+    whole = ", ".join(f"{column}::INTEGER AS {column}" for column in columns)
+    return create_work(TABLE, f"SELECT {whole} FROM {lent}")

@@ -16,7 +16,7 @@ from tallystick.compiler.one_pass.presence import enters, ever, in_grain, leaves
 from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.one_pass.tables import Plan
 from tallystick.compiler.sweep.calendar import DayTable
-from tallystick.compiler.sweep.counters import Array, Counters, Mask, counters, is_last, runs, telling
+from tallystick.compiler.sweep.counters import Array, Counters, Mask, counters, distinct, is_last, runs, telling
 from tallystick.compiler.sweep.presence import Presences, presences
 from tallystick.compiler.sweep.tables import Columns, Gathered, departing, every_counter, moving
 
@@ -59,7 +59,7 @@ def around(fresh: Seen, past: Seen, before: Seen, last: int) -> tuple[Presences,
     Return None where entities, keys and days do not fit one integer; keys are numbered for it as far as they occur.
     """
     parts = (fresh, past, before)
-    known = np.unique(np.concatenate([part.pairs & (2**KEY_BITS - 1) for part in parts]))
+    known = distinct(np.concatenate([part.pairs & (2**KEY_BITS - 1) for part in parts]))
     eid = max((int(part.pairs.max()) >> KEY_BITS for part in parts if len(part.pairs)), default=0)
     found = packing(0, last, len(known), eid)
     if found.kind != "BIGINT":

@@ -5,12 +5,12 @@ The columns are those of `compiler/one_pass/presence`, which says why they add u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tallystick.compiler.one_pass.layout import NONE_AFTER, NONE_BEFORE, Cell
+from tallystick.compiler.one_pass.layout import KEY_BITS, NONE_AFTER, NONE_BEFORE, Cell
 from tallystick.compiler.one_pass.presence import Packing, enters, ever, in_grain, leaves
 from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.sweep.calendar import DayTable
@@ -72,13 +72,36 @@ def presences(eids: Array, uids: Whole, days: Whole, packing: Packing) -> Presen
     return Presences(ordered[runs(ordered)], packing)
 
 
-def note_last(wanted: Array, lasts: Array, pairs: Array, days: Whole) -> None:
-    """Note in `lasts`, for pairs that are wanted (sorted), the last of the days they were seen on in some rows."""
+def last_days(wanted: Array, parts: Iterable[tuple[Array, Whole]]) -> Array:
+    """Return the last of the days on which wanted pairs (sorted) were seen; `NONE_BEFORE` where they were not.
+
+    Parts hold pairs with their days. Most are sorted, and then only looked into for what is wanted; of the others, a
+    table of bits first tells nearly all that is not.
+    """
+    lasts: Array = np.full(len(wanted), NONE_BEFORE, np.int64)
+    bits = np.zeros(1 << max(16, len(wanted).bit_length() + 4), np.bool_)
+    bits[_places(wanted, len(bits))] = True
+    for pairs, days in parts:
+        if np.any(pairs[1:] < pairs[:-1]):
+            some = np.flatnonzero(bits[_places(pairs, len(bits))])
+            order = some[np.argsort(pairs[some])]
+            _note_last(wanted, lasts, pairs[order], days[order])
+        else:
+            _note_last(wanted, lasts, pairs, days)
+    return lasts
+
+
+def _places(pairs: Array, size: int) -> Array:
+    places = pairs >> KEY_BITS
+    places *= 40_503
+    places ^= pairs
+    places &= size - 1
+    return places
+
+
+def _note_last(wanted: Array, lasts: Array, pairs: Array, days: Whole) -> None:
     if not len(pairs) or not len(wanted):
         return
-    if np.any(pairs[1:] < pairs[:-1]):
-        order = np.argsort(pairs, kind="stable")
-        pairs, days = pairs[order], days[order]
     begin, end = np.searchsorted(wanted, pairs[0]), np.searchsorted(wanted, pairs[-1], side="right")
     mine = wanted[begin:end]
     firsts, afters = np.searchsorted(pairs, mine), np.searchsorted(pairs, mine, side="right")
