@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from tallystick.compiler.aggregate_model import BUCKET
 from tallystick.compiler.one_pass.views import FIRST, UNTIL
 from tallystick.engines.adapter import BATCH, Engine, embedded
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST = 20_000_000
 """Stored change points of a metric up to which its models are written out in memory."""
@@ -17,6 +20,8 @@ MOST = 20_000_000
 
 def write_out(engine: Engine, table: str, query: str) -> None:
     """Add to a table the dense rows of a query of intervals (`model_spans`)."""
+    import pyarrow as pa
+
     spans = engine.run(query)
     schema = pa.schema([(BUCKET, pa.date32()), *(field for field in spans.schema if field.name not in (FIRST, UNTIL))])
     embedded(engine).insert(table, pa.RecordBatchReader.from_batches(schema, spread(spans, schema)))
@@ -24,6 +29,8 @@ def write_out(engine: Engine, table: str, query: str) -> None:
 
 def spread(spans: pa.Table, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield one row for each day of each interval, in order."""
+    import pyarrow as pa
+
     first, until = (spans.column(name).to_numpy() for name in (FIRST, UNTIL))
     ends = np.cumsum(until.astype(np.int64) - first)
     total = int(ends[-1]) if len(ends) else 0

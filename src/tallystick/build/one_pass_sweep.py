@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from tallystick.build.one_pass_arrays import arrow, read
 from tallystick.compiler.one_pass import interning
@@ -20,6 +20,9 @@ from tallystick.compiler.sweep.entities import BaseRows, Pairs, rows_of
 from tallystick.compiler.sweep.presence import presences
 from tallystick.compiler.sweep.tables import Columns, Gathered, column_types, table_rows
 from tallystick.engines.adapter import Engine, embedded
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST = 50_000_000
 """Gathered rows that are held in memory, at about 40 bytes each; what is larger is built by statements."""

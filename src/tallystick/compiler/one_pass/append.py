@@ -25,6 +25,7 @@ from tallystick.compiler.one_pass.tables import (
     bucket_keys,
     count_days,
     counted_table,
+    departures,
     flags_table,
     leave_names,
     leaving_columns,
@@ -114,11 +115,11 @@ def _around(rows: str, before: str) -> str:
 def _leaving(plan: Plan, new: Counted, since: int) -> list[str]:
     """Note what was counted on the days just read, and take back departures of keys that were seen again after all."""
     log = plan.schema.table(plan.layout.leaving)
-    return [
-        f"DELETE FROM {log} WHERE day >= {since} OR day < {forgotten(since, plan.member.windows)}",
-        f"INSERT INTO {log} {leaving_rows(plan, new, since)}",
-        *(f"INSERT INTO {log} {_seen_again(plan, key)}" for key in plan.layout.keys),
-    ]
+    kept = [f"DELETE FROM {log} WHERE day >= {since} OR day < {forgotten(since, plan.member.windows)}"]
+    if plan.layout.distinct:
+        kept.append(f"INSERT INTO {log} {leaving_rows(plan, new, since)}")
+        kept += [f"INSERT INTO {log} {_seen_again(plan, key)}" for key in plan.layout.keys]
+    return kept
 
 
 def _seen_again(plan: Plan, key: str) -> str:
@@ -260,8 +261,7 @@ def _ends_or_is_in(rows: str) -> str:
 def _moved(plan: Plan, window: Window, new: Counted, since: int) -> str:
     """Return what enters and leaves a window from `since` on."""
     layout = plan.layout
-    log = plan.schema.table(layout.leaving)
-    gone = Counted(log if layout.additive else None, dict.fromkeys(layout.keys, log))
+    gone = Counted(departures(plan) if layout.additive else None, dict.fromkeys(layout.keys, departures(plan)))
     arms = [*entering(layout, window, new), *leaving(layout, window, gone, (since, plan.extent.last))]
     return f"SELECT {layout.number(window)}::TINYINT AS {VIEW}, * FROM ({merged(layout, arms, ['eid', 'day'])}) AS m"
 

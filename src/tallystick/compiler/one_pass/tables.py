@@ -11,7 +11,7 @@ from tallystick.compiler.one_pass.counters import Arm, gathered_cells, gathered_
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
 from tallystick.compiler.one_pass.interning import join_base, join_entities, keys_table
-from tallystick.compiler.one_pass.layout import BEGINNING, OPEN, VIEW, VOID, Cell, Layout
+from tallystick.compiler.one_pass.layout import BEGINNING, NONE_BEFORE, OPEN, VIEW, VOID, Cell, Layout
 from tallystick.compiler.one_pass.names import Schema, create_work, quoted, work
 from tallystick.compiler.one_pass.presence import (
     Packing,
@@ -287,6 +287,21 @@ def leaving_rows(plan: Plan, counted: Counted, since: int) -> str:
             f"SELECT c.eid AS eid, c.day AS day, {columns} FROM {table} AS c WHERE c.day >= {since} AND ({some})"
         )
     return " UNION ALL ".join(found)
+
+
+def departures(plan: Plan) -> str:
+    """Return the relation of what was counted and leaves windows some day.
+
+    Where nothing but sums is counted, rows of `leaving` would be those of daily counters: it holds those of the days
+    the metric was built with, which daily counters have sorted by entity, and no later ones.
+    """
+    log = plan.schema.table(plan.layout.leaving)
+    if plan.layout.distinct:
+        return log
+    columns = ", ".join(["eid", "day", *(cell.name for cell in plan.layout.additive)])
+    later = f"day > (SELECT coalesce(max(day), {NONE_BEFORE}) FROM {log})"
+    days = plan.schema.table(plan.layout.days)
+    return f"(SELECT {columns} FROM {log} UNION ALL SELECT {columns} FROM {days} WHERE {later})"
 
 
 def leaving_columns(plan: Plan, given: Collection[str]) -> str:
