@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -155,6 +155,25 @@ def test_days_appended_in_memory_and_by_statements_follow_each_other(
         end = BEGIN + timedelta(days=cut)
         build_all(engine, found, end)
         assert_as_direct(engine, found, end)
+
+
+@pytest.mark.parametrize("most", [0, one_pass_append.MOST])
+@pytest.mark.parametrize("name", ["total", "per_user"])
+def test_what_was_noted_before_days_were_appended_is_forgotten_in_time(engine, monkeypatch, name, most):
+    monkeypatch.setattr(one_pass_append, "MOST", most)
+    rows = [_row(day, day % 3) for day in range(0, DAYS, 3)]
+    fill(engine, World(rows, [], []))
+    found = project([name], Calendar(), Views(entities=("artifact",), rolling=(Window(2), Window(7))), lookback=1)
+    for day in range(4, DAYS, 5):
+        build_all(engine, found, BEGIN + timedelta(days=day))
+    first = BEGIN.replace(tzinfo=None) - datetime(1970, 1, 1)
+    log = next(table for table in engine.tables() if table.endswith("_leaving"))
+    assert not engine.rows(f'SELECT * FROM tally."{log}" WHERE day < {first.days + 30}')
+    build_all(engine, found)
+    assert_as_direct(engine, found)
+    fill(engine, World([*rows, _row(2, 7), _row(DAYS - 9, 8)], [], []))
+    build_all(engine, found, since=BEGIN)
+    assert_as_direct(engine, found)
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
