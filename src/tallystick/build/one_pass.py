@@ -147,6 +147,7 @@ def _has_current_memberships(job: Job) -> bool:
     if mark == one_pass_state.families(job.engine).get(job.family.prefix):
         return True
     one_pass_state.write_family(job.engine, job.family, mark)
+    embedded(job.engine).use_threads(None)
     query = interning.membership_changed(job.family, job.project, job.schema)
     if not job.engine.rows(query)[0]["changed"]:
         return True
