@@ -80,6 +80,19 @@ def test_what_a_definition_reads_is_exported_with_it(shop: Workspace, tmp_path: 
     assert "{{ source('shop', 'orders') }}" in text(folder, "orders_sql_to_store_weekly")
 
 
+def test_columns_that_are_no_plain_words_are_in_quotes_in_tests_of_dbt(shop: Workspace, tmp_path: Path) -> None:
+    definitions = Path(shop.project.root) / "definitions" / "shop.toml"
+    definitions.write_text(definitions.read_text().replace("[entities.region]", '[entities.region]\nkey = "group"'))
+    through = definitions.read_text().replace("valid_from =", 'parent = "region_id", valid_from =')
+    definitions.write_text(through)
+    folder = export(load(definitions.parents[1]), tmp_path / "out", tool="dbt")
+    schema = next(file.read_text() for file in sorted(folder.glob("models/*/schema.yml")) if "group" in file.read_text())
+    assert "              - bucket\n              - \"\\\"group\\\"\"" in schema
+    assert "      - name: group\n" in schema
+    assert "        quote: true\n" in schema.split("      - name: group\n")[1].split("- name")[0]
+    assert "quote" not in schema.split("      - name: bucket\n")[1].split("- name")[0]
+
+
 def test_local_days_are_compared_where_the_zone_is_not_utc(shop: Workspace, tmp_path: Path) -> None:
     settings = Path(shop.project.root) / "tally.toml"
     settings.write_text('[project]\ntime_zone = "America/New_York"\n')
