@@ -86,8 +86,10 @@ def test_columns_that_are_no_plain_words_are_in_quotes_in_tests_of_dbt(shop: Wor
     through = definitions.read_text().replace("valid_from =", 'parent = "region_id", valid_from =')
     definitions.write_text(through)
     folder = export(load(definitions.parents[1]), tmp_path / "out", tool="dbt")
-    schema = next(file.read_text() for file in sorted(folder.glob("models/*/schema.yml")) if "group" in file.read_text())
-    assert "              - bucket\n              - \"\\\"group\\\"\"" in schema
+    schema = next(
+        file.read_text() for file in sorted(folder.glob("models/*/schema.yml")) if "group" in file.read_text()
+    )
+    assert '              - bucket\n              - "\\"group\\""' in schema
     assert "      - name: group\n" in schema
     assert "        quote: true\n" in schema.split("      - name: group\n")[1].split("- name")[0]
     assert "quote" not in schema.split("      - name: bucket\n")[1].split("- name")[0]
