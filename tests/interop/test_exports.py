@@ -95,6 +95,30 @@ def test_columns_that_are_no_plain_words_are_in_quotes_in_tests_of_dbt(shop: Wor
     assert "quote" not in schema.split("      - name: bucket\n")[1].split("- name")[0]
 
 
+@pytest.mark.parametrize(
+    ("warehouse", "schema"),
+    [
+        ("", "main"),
+        ('engine = "postgres"', "public"),
+        ('engine = "clickhouse"\ndatabase = "raw"', "raw"),
+    ],
+)
+def test_a_bare_table_is_named_with_the_schema_it_is_in(
+    warehouse: str, schema: str, shop: Workspace, tmp_path: Path
+) -> None:
+    definitions = Path(shop.project.root) / "definitions" / "shop.toml"
+    definitions.write_text(definitions.read_text().replace('"shop.orders"', '"orders"'))
+    if warehouse:
+        (definitions.parents[1] / "tally.toml").write_text(f'[project]\nname = "shop"\n[warehouse]\n{warehouse}\n')
+    bare = load(definitions.parents[1])
+    sqlmesh = export(bare, tmp_path / "sqlmesh", "revenue_to_store_weekly")
+    assert f"FROM {schema}.orders" in text(sqlmesh, "revenue_to_store_weekly")
+    assert f"- name: {schema}.orders\n" in (sqlmesh / "external_models.yaml").read_text()
+    dbt = export(bare, tmp_path / "dbt", "revenue_to_store_weekly", tool="dbt")
+    assert f"FROM {{{{ source('{schema}', 'orders') }}}} AS orders" in text(dbt, "revenue_to_store_weekly")
+    assert f"schema: {schema}\n" in (dbt / "models" / "sources.yml").read_text()
+
+
 def test_local_days_are_compared_where_the_zone_is_not_utc(shop: Workspace, tmp_path: Path) -> None:
     settings = Path(shop.project.root) / "tally.toml"
     settings.write_text('[project]\ntime_zone = "America/New_York"\n')
