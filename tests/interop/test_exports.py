@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tallystick.cli.main import run
@@ -63,6 +64,19 @@ def test_metadata_of_a_model(shop: Workspace, tmp_path: Path) -> None:
     assert "It''s net. Per store, weekly.'" in sql
     assert "grain (bucket, store_id)" in sql
     assert "not_null(columns := (bucket, store_id))" in sql
+
+
+def test_columns_have_the_types_of_the_answer_where_the_warehouse_is_there(shop: Workspace, tmp_path: Path) -> None:
+    with duckdb.connect(str(Path(shop.project.root) / "warehouse.duckdb")) as warehouse:
+        warehouse.execute("CREATE SCHEMA shop")
+        warehouse.execute(
+            "CREATE TABLE shop.orders AS SELECT TIMESTAMP '2024-01-05' AS ordered_at, 's' AS store_id, 'b' AS buyer, "
+            "1.25::DECIMAL(4, 2) AS amount, 'web' AS channel, '' AS note"
+        )
+    folder = export(shop, tmp_path / "out", "revenue")
+    day = " ".join(text(folder, "revenue_to_store_daily").split())
+    assert "columns ( bucket DATE, store_id VARCHAR, value DECIMAL(38,2) )," in day
+    assert "bucket TIMESTAMP, value DECIMAL(38,2)" in " ".join(text(folder, "revenue_to_all_hourly").split())
 
 
 def test_a_derived_metric_reads_the_tables_of_its_operands_where_they_are_exported(
