@@ -83,3 +83,16 @@ def test_a_mapping_that_cannot_be_read_has_its_place_and_leaves_the_others_alone
     assert "mapping 'shop.makers' of maker to land" in found["unreadable-source"].message
     assert "shop.makers" in lines[found["unreadable-source"].line - 1]
     assert found["null-id"].message == "1 rows of source 'orders' have no store and count for none"
+
+
+def test_rows_that_a_whole_query_reads_are_looked_at_too(findings, monkeypatch):
+    query = """
+sql = "select @metrics_sample_date(ordered_at) as metrics_sample_date, '' as event_source, store_id as to_store_id, '' as from_store_id, @metric_name() as metric, sum(amount) as amount from shop.orders where ordered_at between @metrics_start('DATE') and @metrics_end('DATE') group by 1, store_id"
+sources = ["orders"]
+"""
+    whole = DEFINITIONS.replace('source = "orders"\nexpr = "sum(amount)"', query)
+    monkeypatch.setattr(f"{__name__}.DEFINITIONS", whole)
+    found = findings("(TIMESTAMP '2024-01-01', 'a', 1), (TIMESTAMP '2024-01-01', 'z', 1)", "('a', 'north')")
+    assert [message for code, message, _ in found if code == "no-parent"] == [
+        "1 of the stores in source 'orders' belong to no region: z"
+    ]

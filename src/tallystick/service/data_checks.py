@@ -10,7 +10,7 @@ from tallystick.compiler.entity_paths import GROUP, MEMBER, Anchor, anchor, is_n
 from tallystick.compiler.relations import Scope, relation, scope
 from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose
 from tallystick.definitions.entity import Entity, RollUp
-from tallystick.definitions.metric import Aggregate
+from tallystick.definitions.metric import Aggregate, Formula, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.engines.adapter import Engine
@@ -72,10 +72,17 @@ def _counted_entities(project: Project, source: Source) -> tuple[str, ...]:
     """Return the entities that metrics of a source are counted for."""
     found: dict[str, None] = {}
     for metric in project.metrics.values():
-        if isinstance(metric.definition, Aggregate) and metric.definition.source == source.name:
+        if source.name in _read_by(metric.definition):
             wanted = metric.views.entities or project.settings.views.entities
             found |= dict.fromkeys(name for name in wanted if name in project.entities)
     return tuple(found)
+
+
+def _read_by(definition: Aggregate | Formula | SqlQuery) -> tuple[str, ...]:
+    """Return the sources whose rows a definition is joined to entities by."""
+    if isinstance(definition, Aggregate):
+        return (definition.source,)
+    return definition.sources if isinstance(definition, SqlQuery) else ()
 
 
 def _check_mapping(project: Project, engine: Engine, entity: Entity, edge: RollUp) -> Iterator[Diagnostic]:
