@@ -7,9 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlglot import exp
 
-from tallystick.build.extent import first_instant
+from tallystick.build.extent import LONG_AGO, first_instant, registered_start
 from tallystick.compiler.definition_context import definition_context
-from tallystick.compiler.factory_models import EPOCH
 from tallystick.compiler.lower import lower, to_text
 from tallystick.compiler.model import Model
 from tallystick.compiler.order import parts
@@ -82,10 +81,8 @@ class Facts:
 
     def _registered(self, model: Model) -> datetime | None:
         definition = self._project.metrics[model.metric].definition
-        options = definition.oso if isinstance(definition, SqlQuery) else None
-        if options is None or options.start is None or options.start == EPOCH:
-            return None
-        return datetime.fromisoformat(f"{options.start[:10]}T00:00:00+00:00")
+        start = registered_start(definition) if isinstance(definition, SqlQuery) else None
+        return None if start == LONG_AGO else start
 
     def _first_row(self, model: Model) -> datetime | None:
         if model.metric not in self._firsts:
