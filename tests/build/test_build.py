@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import duckdb
 import pytest
 
 from tallystick.build.report import Action
@@ -115,3 +116,70 @@ def test_leftovers_of_a_killed_build_are_dropped(shop, opened, run):
 def test_an_unknown_selection_names_the_nearest(shop, name):
     with load(shop) as workspace, pytest.raises(Exception, match="did you mean 'revenue"):
         workspace.build([name])
+
+
+QUERIES = """
+[entities.thing]
+[metrics.read]
+sql = "select @metrics_sample_date(ts) as metrics_sample_date, 'x' as event_source, to_thing_id, '' as from_thing_id, @metric_name() as metric, sum(v) as amount from raw where {condition} and ts between @metrics_start('DATE') and @metrics_end('DATE') group by 1, to_thing_id"
+grains = ["day"]
+rolling = [3]
+entities = ["thing"]
+[metrics.reader]
+sql = "select metrics_sample_date, event_source, to_thing_id, from_thing_id, @metric_name() as metric, 2 * amount as amount from @metrics_peer_ref(read, time_aggregation := @time_aggregation)"
+grains = ["day"]
+entities = ["thing"]
+"""
+
+
+@pytest.fixture
+def queries(tmp_path):
+    """A folder with whole queries over a table that is no source, and how to write their condition."""
+    (tmp_path / "tally.toml").write_text("[project]\nas_of = 2024-03-01T00:00:00Z\n[warehouse]\npath = 'w.duckdb'\n")
+    (tmp_path / "definitions").mkdir()
+
+    def write(condition: str) -> None:
+        (tmp_path / "definitions" / "all.toml").write_text(QUERIES.format(condition=condition))
+
+    write("true")
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
+        days = "SELECT DATE '2024-01-01' + i::INT AS ts, 'a' AS to_thing_id, i AS v FROM range(60) t(i)"
+        connection.execute(f"CREATE TABLE raw AS {days}")
+    return tmp_path, write
+
+
+def test_a_query_over_tables_nobody_describes_is_built_with_all_its_history(queries):
+    folder, _ = queries
+    with load(folder) as workspace:
+        rows = {model.name: model.rows for model in workspace.build().models}
+        windows = workspace.query("read", window="3").num_rows
+    assert rows == {"read_to_thing_over_3_day_window": 60, "read_to_thing_daily": 60, "reader_to_thing_daily": 60}
+    assert windows == 60
+
+
+def test_what_reads_a_changed_definition_is_built_anew(queries):
+    folder, write = queries
+    with load(folder) as workspace:
+        workspace.build()
+    write("v % 2 = 0")
+    with load(folder) as workspace:
+        report = workspace.build()
+    assert {model.name: (model.action, model.rows) for model in report.models}["reader_to_thing_daily"] == (
+        Action.REBUILT,
+        30,
+    )
+
+
+def test_queries_that_read_each_other_are_named_and_leave_the_others_alone(queries):
+    folder, _ = queries
+    reader = QUERIES.format(condition="true").partition("[metrics.reader]")[2]
+    circle = "".join(
+        f"[metrics.{name}]" + reader.replace("peer_ref(read,", f"peer_ref({other},")
+        for name, other in (("one", "two"), ("two", "one"), ("three", "two"))
+    )
+    (folder / "definitions" / "circle.toml").write_text(circle)
+    with load(folder) as workspace:
+        report = workspace.build()
+    assert {model.metric for model in report.failed} == {"one", "two", "three"}
+    assert all("read each other in a cycle: " in (model.error or "") for model in report.failed)
+    assert len(report.models) - len(report.failed) == 3

@@ -56,5 +56,5 @@ def test_what_lies_elsewhere_is_told_and_the_rest_is_built(two: Path) -> None:
 def test_the_command_ends_with_one_and_names_each(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["build", "-p", str(two), "--select", "visits", "--select", "buyers"]) == 1
     told = capsys.readouterr().err
-    assert "error: visits_to_all_daily: source 'visits' is in warehouse 'web'" in told
+    assert "error: visits: source 'visits' is in warehouse 'web'" in told
     assert "buyers_to" not in told and "Traceback" not in told

@@ -259,6 +259,21 @@ def test_a_failed_model_is_reported_and_the_others_are_built(shop: Path, tally: 
     assert "error: lost_to_all_daily: " in done.err
 
 
+def test_what_many_models_fail_for_is_told_once(shop: Path, tally: Any) -> None:
+    lost = 'source = "gone"\nexpr = "count(*)"\ngrains = ["day", "week"]\n'
+    names = ["a", "b", "c", "d", "e", "f", "g"]
+    (shop / "definitions/more.toml").write_text(
+        '[sources.gone]\nfile = "gone.csv"\ntime = "t"\n' + "".join(f"[metrics.{name}]\n{lost}" for name in names),
+        encoding="utf-8",
+    )
+    done = tally("build", "-f", "json")
+    assert sum(row["action"] == "failed" for row in done.json) == 14
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: a, b, c, d, e and 2 more: source 'gone' reads ")
+    assert errors[0].endswith("; 14 models are left out")
+
+
 def test_a_pipe_that_closes_early_is_no_error(shop: Path) -> None:
     command = f"'{sys.executable}' -m tallystick.cli.main query orders -f csv | head -n 1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, cwd=shop)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -102,3 +104,8 @@ def test_the_summary_in_the_list_is_what_the_command_says_of_itself(
     monkeypatch.setenv("COLUMNS", "200")
     assert run([name, "--help"]) == 0
     assert capsys.readouterr().out.split("\n\n")[1].strip() == COMMANDS[name].summary
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "tallystick", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("tally ")

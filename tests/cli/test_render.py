@@ -212,3 +212,10 @@ def test_the_part_of_the_definition_stands_out(project: Path) -> None:
     coloured = re.search(r"\x1b\[1;33(?:;49)?m([^\x1b]*)", screen)
     assert coloured
     assert "sales" in coloured[1]
+
+
+@pytest.mark.parametrize("parameter", ["$start", "@start", "${start}", "{start:String}", "{{ start }}"])
+def test_a_parameter_does_not_look_like_a_mistake(parameter: str) -> None:
+    from tallystick.cli.sql_text import sql_text
+
+    assert not any("underline" in str(span.style) for span in sql_text(f"SELECT {parameter}", ()).spans)

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tallystick.cli.main import run
@@ -65,6 +66,19 @@ def test_metadata_of_a_model(shop: Workspace, tmp_path: Path) -> None:
     assert "not_null(columns := (bucket, store_id))" in sql
 
 
+def test_columns_have_the_types_of_the_answer_where_the_warehouse_is_there(shop: Workspace, tmp_path: Path) -> None:
+    with duckdb.connect(str(Path(shop.project.root) / "warehouse.duckdb")) as warehouse:
+        warehouse.execute("CREATE SCHEMA shop")
+        warehouse.execute(
+            "CREATE TABLE shop.orders AS SELECT TIMESTAMP '2024-01-05' AS ordered_at, 's' AS store_id, 'b' AS buyer, "
+            "1.25::DECIMAL(4, 2) AS amount, 'web' AS channel, '' AS note"
+        )
+    folder = export(shop, tmp_path / "out", "revenue")
+    day = " ".join(text(folder, "revenue_to_store_daily").split())
+    assert "columns ( bucket DATE, store_id VARCHAR, value DECIMAL(38,2) )," in day
+    assert "bucket TIMESTAMP, value DECIMAL(38,2)" in " ".join(text(folder, "revenue_to_all_hourly").split())
+
+
 def test_a_derived_metric_reads_the_tables_of_its_operands_where_they_are_exported(
     shop: Workspace, tmp_path: Path
 ) -> None:
@@ -78,6 +92,45 @@ def test_what_a_definition_reads_is_exported_with_it(shop: Workspace, tmp_path: 
     folder = export(shop, tmp_path / "out", "busy_stores_to_store_weekly", tool="dbt")
     assert "{{ ref('orders_sql_to_store_weekly') }}" in text(folder, "busy_stores_to_store_weekly")
     assert "{{ source('shop', 'orders') }}" in text(folder, "orders_sql_to_store_weekly")
+
+
+def test_columns_that_are_no_plain_words_are_in_quotes_in_tests_of_dbt(shop: Workspace, tmp_path: Path) -> None:
+    definitions = Path(shop.project.root) / "definitions" / "shop.toml"
+    definitions.write_text(definitions.read_text().replace("[entities.region]", '[entities.region]\nkey = "group"'))
+    through = definitions.read_text().replace("valid_from =", 'parent = "region_id", valid_from =')
+    definitions.write_text(through)
+    folder = export(load(definitions.parents[1]), tmp_path / "out", tool="dbt")
+    schema = next(
+        file.read_text() for file in sorted(folder.glob("models/*/schema.yml")) if "group" in file.read_text()
+    )
+    assert '              - bucket\n              - "\\"group\\""' in schema
+    assert "      - name: group\n" in schema
+    assert "        quote: true\n" in schema.split("      - name: group\n")[1].split("- name")[0]
+    assert "quote" not in schema.split("      - name: bucket\n")[1].split("- name")[0]
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "schema"),
+    [
+        ("", "main"),
+        ('engine = "postgres"', "public"),
+        ('engine = "clickhouse"\ndatabase = "raw"', "raw"),
+    ],
+)
+def test_a_bare_table_is_named_with_the_schema_it_is_in(
+    warehouse: str, schema: str, shop: Workspace, tmp_path: Path
+) -> None:
+    definitions = Path(shop.project.root) / "definitions" / "shop.toml"
+    definitions.write_text(definitions.read_text().replace('"shop.orders"', '"orders"'))
+    if warehouse:
+        (definitions.parents[1] / "tally.toml").write_text(f'[project]\nname = "shop"\n[warehouse]\n{warehouse}\n')
+    bare = load(definitions.parents[1])
+    sqlmesh = export(bare, tmp_path / "sqlmesh", "revenue_to_store_weekly")
+    assert f"FROM {schema}.orders" in text(sqlmesh, "revenue_to_store_weekly")
+    assert f"- name: {schema}.orders\n" in (sqlmesh / "external_models.yaml").read_text()
+    dbt = export(bare, tmp_path / "dbt", "revenue_to_store_weekly", tool="dbt")
+    assert f"FROM {{{{ source('{schema}', 'orders') }}}} AS orders" in text(dbt, "revenue_to_store_weekly")
+    assert f"schema: {schema}\n" in (dbt / "models" / "sources.yml").read_text()
 
 
 def test_local_days_are_compared_where_the_zone_is_not_utc(shop: Workspace, tmp_path: Path) -> None:

@@ -109,6 +109,19 @@ def test_a_file_that_is_a_project(new: Path, tmp_path: Path) -> None:
     assert [found.model for found in render_diff(new, str(whole), ALL)] == ["orders_to_all_daily"]
 
 
+def test_a_file_of_all_definitions_is_compared_under_the_settings_of_the_project(new: Path, tmp_path: Path) -> None:
+    (new / "definitions" / "orders.toml").write_text(SETTINGS + ORDERS, encoding="utf-8")
+    (new / "tally.toml").write_text('[defaults]\ngrains = ["week", "month"]\n', encoding="utf-8")
+    for name in ("orders.toml", "before.toml"):
+        former = tmp_path / name
+        former.write_text(SETTINGS + ORDERS.replace("paid", "sent"), encoding="utf-8")
+        found = render_diff(new, str(former), RenderRequest(metric="orders", every=True))
+        assert [(one.model, one.change) for one in found] == [
+            ("orders_to_all_weekly", "changed"),
+            ("orders_to_all_monthly", "changed"),
+        ]
+
+
 def test_a_file_that_stands_for_nothing(new: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text(ORDERS, encoding="utf-8")

@@ -17,11 +17,13 @@ from tallystick.build.direct import Target
 from tallystick.build.one_pass import Found, build_family, look
 from tallystick.build.report import Action, BuildReport, BuiltModel, Progress
 from tallystick.build.state import BuiltState
+from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.family import Family, families
-from tallystick.compiler.order import in_order
+from tallystick.compiler.order import cycle, in_order
+from tallystick.compiler.peers import in_a_cycle
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
 from tallystick.errors import CompileError, EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
@@ -54,7 +56,7 @@ def build(
     drop_leftovers(engine, before.relations)
     ordered = in_order(models, project)
     run = _Run(engine, project, before, end, now, frozenset(model.name for model in ordered), progress, since)
-    here = tuple(model for model in ordered if not _lies_elsewhere(run, model))
+    here = tuple(model for model in ordered if not _lies_elsewhere(run, model) and not _goes_in_circles(run, model))
     groups, rest = families(project, here) if engine.capabilities.one_pass else ((), here)
     try:
         for family in groups:
@@ -138,6 +140,14 @@ def _lies_elsewhere(run: _Run, model: Model) -> bool:
         hint = f"collect it instead: tally collect {model.metric}"
         run.finish(_failure(model, CompileError(message, hint=hint)))
     return bool(away)
+
+
+def _goes_in_circles(run: _Run, model: Model) -> bool:
+    """Report a model that is made of itself: no order would build its parts first."""
+    circle = cycle(model, run.project, definition_context(run.project))
+    if circle:
+        run.finish(_failure(model, in_a_cycle([part.name for part in circle])))
+    return bool(circle)
 
 
 def _build_family(run: _Run, family: Family, before: Found | None) -> None:

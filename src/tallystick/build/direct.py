@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlglot import exp
 
 from tallystick.build import relations, state
-from tallystick.build.extent import first_instant
+from tallystick.build.extent import history_start
 from tallystick.build.state import BuiltState
 from tallystick.compiler.aggregate_model import BUCKET, VALUE, N
 from tallystick.compiler.definition_context import definition_context
@@ -57,7 +57,7 @@ def refresh_from(model: Model, covered_end: datetime, project: Project) -> datet
 def create(engine: Engine, project: Project, target: Target, now: datetime) -> BuiltState:
     """Build a model from nothing beside what is there, then swap it in; what it replaces is kept and dated."""
     beside = f"_next_{target.model.name}"
-    start = target.start or first_instant(engine.run, project, target.model, engine.dialect) or target.end
+    start = target.start or history_start(engine.run, project, target.model, engine.dialect) or target.end
     query = model_query(engine, project, target.model, Span(start, target.end, calendar(project)), target.built)
     engine.create_as(beside, query)
     with engine.transaction():

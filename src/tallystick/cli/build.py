@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,12 @@ from tallystick.cli.options import EndOption, FormatOption, ProjectOption, Start
 from tallystick.cli.output import Format, note, write_rows
 from tallystick.cli.progress import progress_bar
 from tallystick.cli.project import opened
+
+if TYPE_CHECKING:
+    from tallystick.build.report import BuiltModel
+
+_NAMED = 5
+"""Metrics that are named at most where one error is that of many."""
 
 app = new_app()
 
@@ -50,11 +56,25 @@ def build(
     rows = [{"name": m.name, "action": m.action, "rows": m.rows, "seconds": round(m.seconds, 3)} for m in report.models]
     counted = form is not Format.TABLE or any(m.rows is not None for m in report.models)
     write_rows(rows, ("name", "action", *(["rows"] if counted else []), "seconds"), form)
-    for model in report.failed:
-        note(f"error: {model.name}: {model.error}")
+    for line in failures(report.failed):
+        note(f"error: {line}")
     note(summary((str(model.action) for model in report.models), report.seconds))
     if report.failed:
         raise typer.Exit(1)
+
+
+def failures(failed: Iterable[BuiltModel]) -> Iterator[str]:
+    """Say once why models could not be built, however many they are: the metrics they are of, and their number."""
+    found: dict[str | None, list[BuiltModel]] = {}
+    for model in failed:
+        found.setdefault(model.error, []).append(model)
+    for error, models in found.items():
+        if len(models) == 1:
+            yield f"{models[0].name}: {error}"
+            continue
+        names = list(dict.fromkeys(model.metric for model in models))
+        others = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"{', '.join(names[:_NAMED])}{others}: {error}; {len(models)} models are left out"
 
 
 def summary(actions: Iterable[str], seconds: float) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tallystick.cli.build import failures
 from tallystick.cli.options import FormatOption, new_app
 from tallystick.cli.output import Format, Row, cell, note, write_line, write_rows
 from tallystick.cli.progress import progress_bar
@@ -69,8 +70,8 @@ def demo(
         write_rows([describe(summary) for summary in summaries], COLUMNS, form)
     else:
         _write_summary(title_of(name, summaries), summaries)
-    for model in report.failed:
-        note(f"error: {model.name}: {model.error}")
+    for line in failures(report.failed):
+        note(f"error: {line}")
     rows = sum(model.rows or 0 for model in report.models)
     for line in what_next(f"{len(report.models)} models, {rows:,} values, {perf_counter() - started:.1f} s", folder):
         note(line)

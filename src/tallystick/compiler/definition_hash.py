@@ -8,18 +8,25 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.formula_model import operands
 from tallystick.compiler.model import Model
+from tallystick.compiler.order import parts
 from tallystick.compiler.relations import parse_sql
 from tallystick.definitions.conditions import conditions
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
+from tallystick.errors import TallystickError
 
 
 def definition_hash(model: Model, project: Project) -> str:
     """Return 16 hexadecimal digits over everything that decides a model's values."""
-    return _hash(model, _metric_facts(project.metrics[model.metric], project), _edges(project), project)
+    return _hash_of(model, project, ())
+
+
+def _hash_of(model: Model, project: Project, path: tuple[Model, ...]) -> str:
+    return _hash(model, _metric_facts(project.metrics[model.metric], project), _edges(project), project, path)
 
 
 def definition_hashes(models: Iterable[Model], project: Project) -> dict[Model, str]:
@@ -34,7 +41,13 @@ def definition_hashes(models: Iterable[Model], project: Project) -> dict[Model, 
     return found
 
 
-def _hash(model: Model, metric_facts: dict[str, Any], edges: dict[str, Any], project: Project) -> str:
+def _hash(
+    model: Model,
+    metric_facts: dict[str, Any],
+    edges: dict[str, Any],
+    project: Project,
+    path: tuple[Model, ...] = (),
+) -> str:
     metric = project.metrics[model.metric]
     facts = {
         "metric": metric_facts,
@@ -46,6 +59,8 @@ def _hash(model: Model, metric_facts: dict[str, Any], edges: dict[str, Any], pro
         "week_start": project.settings.week_start,
         "start": project.settings.start.isoformat() if project.settings.start else None,
     }
+    if peers := _peers(model, project, path):
+        facts["peers"] = peers
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -66,11 +81,31 @@ def _metric_facts(metric: Metric, project: Project) -> dict[str, Any]:
             "expr": _normal(definition.expr, project.dialect),
             "operands": {name: _metric_facts(project.metrics[name], project) for name in names},
         }
-    return _query_facts(definition)
+    return _query_facts(definition, project)
 
 
-def _query_facts(definition: SqlQuery) -> dict[str, Any]:
-    return {"sql": definition.sql, "vars": dict(definition.vars), "label": definition.label}
+def _query_facts(definition: SqlQuery, project: Project) -> dict[str, Any]:
+    dialect = definition.dialect or project.dialect
+    read = [project.sources[name] for name in definition.sources if name in project.sources]
+    return {
+        "sql": definition.sql,
+        "vars": dict(definition.vars),
+        "label": definition.label,
+        "dialect": dialect,
+        "compat": project.settings.compat,
+        "sources": {source.name: _source_facts(source, dialect) for source in read},
+    }
+
+
+def _peers(model: Model, project: Project, path: tuple[Model, ...]) -> dict[str, str]:
+    """Return the hashes of the models a query reads: what changes their numbers changes its own."""
+    if model in path or not isinstance(project.metrics[model.metric].definition, SqlQuery):
+        return {}
+    try:
+        read = parts(model, project, definition_context(project))
+    except TallystickError:
+        return {}  # what cannot be read has no numbers either
+    return {part.name: _hash_of(part, project, (*path, model)) for part in read}
 
 
 def _source_facts(source: Source, dialect: str) -> dict[str, Any]:

@@ -49,6 +49,23 @@ def in_order(models: Iterable[Model], project: Project) -> tuple[Model, ...]:
     return tuple(done)
 
 
+def cycle(model: Model, project: Project, context: DefinitionContext) -> tuple[Model, ...]:
+    """Return models that read each other in a circle, out of those a model is made of; none where it can be built."""
+    done: set[Model] = set()
+
+    def visit(model: Model, path: tuple[Model, ...]) -> tuple[Model, ...]:
+        if model in path:
+            return (*path[path.index(model) :], model)
+        if model in done:
+            return ()
+        found = (visit(part, (*path, model)) for part in _parts_or_none(model, project, context))
+        circle = next(filter(None, found), ())
+        done.add(model)
+        return circle
+
+    return visit(model, ())
+
+
 def _parts_or_none(model: Model, project: Project, context: DefinitionContext) -> tuple[Model, ...]:
     try:
         return parts(model, project, context)

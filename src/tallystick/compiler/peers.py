@@ -100,9 +100,7 @@ def in_order(dependencies: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
             return
         if name in path:
             steps = [*list(path)[list(path).index(name) :], name]
-            raise CompileError(
-                f"metrics read each other in a cycle: {' → '.join(steps)}", hint="break it at one of these tables"
-            )
+            raise in_a_cycle(steps)
         path[name] = None
         for needed in dependencies.get(name, ()):
             if needed in dependencies:
@@ -113,6 +111,13 @@ def in_order(dependencies: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     for name in dependencies:
         visit(name)
     return tuple(ordered)
+
+
+def in_a_cycle(names: Iterable[str]) -> CompileError:
+    """Return the error that names tables which read each other, the first of them again at the end."""
+    return CompileError(
+        f"metrics read each other in a cycle: {' → '.join(names)}", hint="break it at one of these tables"
+    )
 
 
 def relative_days(window: Window, index: int) -> Window | None:

@@ -75,7 +75,7 @@ def _files(found: Contents, facts: Facts, folder: Path) -> Iterator[tuple[str, s
         yield f"models/{model.setting.metric.name}/{model.name}.sql", _model_text(model, found)
     ordered = sorted(found.models, key=_metric)
     for metric, group in groupby(ordered, key=_metric):
-        yield f"models/{metric}/schema.yml", to_yaml(_schema(map(_entry, group)))
+        yield f"models/{metric}/schema.yml", to_yaml(_schema(_entry(model, found.dialect) for model in group))
 
 
 def _metric(model: Exported) -> str:
@@ -140,7 +140,7 @@ def _schema(entries: Iterator[dict[str, object]]) -> dict[str, object]:
     return {"version": 2, "models": list(entries)}
 
 
-def _entry(model: Exported) -> dict[str, object]:
+def _entry(model: Exported, dialect: str) -> dict[str, object]:
     about = model.setting.metric.about
     meta: dict[str, object] = {"metric": model.setting.metric.name, "definition_hash": model.definition_hash}
     if about.owners:
@@ -148,19 +148,26 @@ def _entry(model: Exported) -> dict[str, object]:
     config: dict[str, object] = {"meta": meta}
     if about.tags:
         config["tags"] = list(about.tags)
-    unique = {"tally_unique_rows": {"arguments": {"columns": list(model.grain)}}}
+    unique = {"tally_unique_rows": {"arguments": {"columns": [_spelt(name, dialect) for name in model.grain]}}}
     texts = dict(model.column_descriptions())
     return {
         "name": model.name,
         "description": raw(model.description()),
         "config": config,
         "data_tests": [unique],
-        "columns": [_column(name, texts.get(name), model.not_null) for name in model.columns],
+        "columns": [_column(name, texts.get(name), model.not_null, dialect) for name in model.columns],
     }
 
 
-def _column(name: str, text: str | None, not_null: Sequence[str]) -> dict[str, object]:
+def _spelt(name: str, dialect: str) -> str:
+    """Return a column's name as the models' SQL spells it: in quotes where it is no plain word."""
+    return exp.to_identifier(name).sql(dialect)
+
+
+def _column(name: str, text: str | None, not_null: Sequence[str], dialect: str) -> dict[str, object]:
     described: dict[str, object] = {"name": name}
+    if _spelt(name, dialect) != name:
+        described["quote"] = True
     if text is not None:
         described["description"] = raw(text)
     if name in not_null:

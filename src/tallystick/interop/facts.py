@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from sqlglot import exp
 
-from tallystick.build.extent import first_instant
+from tallystick.build.extent import LONG_AGO, first_instant, registered_start
 from tallystick.compiler.definition_context import definition_context
-from tallystick.compiler.factory_models import EPOCH
+from tallystick.compiler.lower import lower, to_text
 from tallystick.compiler.model import Model
 from tallystick.compiler.order import parts
+from tallystick.compiler.span import Span
 from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
@@ -19,6 +20,10 @@ from tallystick.engines.connect import connect
 from tallystick.errors import TallystickError
 from tallystick.sql.calendar import Calendar, floor, local_date
 from tallystick.sql.grain import Grain
+
+_TELLS_TYPES = frozenset({"duckdb", "postgres"})
+"""Engines that name the type of an answer's column with all that is needed to make such a column."""
+_SOME_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Facts:
@@ -54,6 +59,20 @@ class Facts:
         except TallystickError:
             return None
 
+    def types(self, model: Model) -> Mapping[str, str] | None:
+        """Return the columns of a model and their types, as the warehouse answers the direct query."""
+        engine = self._connected()
+        if engine is None or engine.dialect not in _TELLS_TYPES:
+            return None
+        try:
+            query = lower(
+                model, self._project, Span(_SOME_DAY, _SOME_DAY + timedelta(days=1), self.calendar), engine.dialect
+            )
+            text = to_text(query, engine.dialect, reads=self._project.dialect, pretty=False, copy=False)
+            return engine.columns(f"({text}) AS model")
+        except TallystickError:
+            return None
+
     def close(self) -> None:
         """Close the connection, if one was made."""
         if self._engine is not None:
@@ -62,10 +81,8 @@ class Facts:
 
     def _registered(self, model: Model) -> datetime | None:
         definition = self._project.metrics[model.metric].definition
-        options = definition.oso if isinstance(definition, SqlQuery) else None
-        if options is None or options.start is None or options.start == EPOCH:
-            return None
-        return datetime.fromisoformat(f"{options.start[:10]}T00:00:00+00:00")
+        start = registered_start(definition) if isinstance(definition, SqlQuery) else None
+        return None if start == LONG_AGO else start
 
     def _first_row(self, model: Model) -> datetime | None:
         if model.metric not in self._firsts:

@@ -66,7 +66,7 @@ def _files(found: Contents, facts: Facts, folder: Path) -> Iterator[tuple[str, s
     for staged in found.staged:
         yield f"models/sources/{staged.name}.sql", _staged(staged, found)
     for model in found.models:
-        yield f"models/{model.setting.metric.name}/{model.name}.sql", _model(model, found)
+        yield f"models/{model.setting.metric.name}/{model.name}.sql", _model(model, found, facts)
 
 
 def _table(reference: Reference) -> exp.Table:
@@ -127,7 +127,7 @@ def _is_west_of_utc(zone: str) -> bool:
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
-def _model(model: Exported, found: Contents) -> str:
+def _model(model: Exported, found: Contents, facts: Facts) -> str:
     about, setting = model.setting.metric.about, model.setting
     properties = [
         ("name", _name(found.schema, model.name, found.dialect)),
@@ -138,6 +138,7 @@ def _model(model: Exported, found: Contents) -> str:
         *([("start", _text(setting.start.isoformat()))] if setting.start is not None else []),
         *([("owner", _text(", ".join(about.owners)))] if about.owners else []),
         *([("tags", _list(map(_text, about.tags)))] if about.tags else []),
+        *_types(model, facts, found.dialect),
         ("grain", _list(_columns(model.grain, found.dialect))),
         ("description", _text(model.description())),
         ("column_descriptions", _descriptions(model, found.dialect)),
@@ -148,10 +149,24 @@ def _model(model: Exported, found: Contents) -> str:
     )
 
 
+def _types(model: Exported, facts: Facts, dialect: str) -> Iterator[tuple[str, str]]:
+    """Yield the types of the columns: SQLMesh's own guess for the sum of decimals is too narrow to hold it."""
+    found = facts.types(model.setting.model)
+    if found is None or not set(model.columns) <= set(found):
+        return
+    types = {name: found[name] for name in model.columns} | {model.time_column: _time_type(model).upper()}
+    lines = (f"{_column(name, dialect)} {kind}" for name, kind in types.items())
+    yield "columns", "(\n    " + ",\n    ".join(lines) + "\n  )"
+
+
+def _time_type(model: Exported) -> str:
+    grain = model.setting.model.time.grain
+    return "timestamp" if grain is not None and grain.is_sub_day else "date"
+
+
 def _typed(model: Exported, dialect: str) -> exp.Query:
     """Return the query with the type of its time column in plain sight: SQLMesh filters and deletes by it."""
-    grain = model.setting.model.time.grain
-    kind = "timestamp" if grain is not None and grain.is_sub_day else "date"
+    kind = _time_type(model)
     query = model.query
     take_apart(query)
     found = [node for node in query.selects if node.alias_or_name == model.time_column]

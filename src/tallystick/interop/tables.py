@@ -9,8 +9,18 @@ from enum import StrEnum
 from sqlglot import exp
 
 from tallystick.definitions.project import Project
+from tallystick.engines.options import ENV
 
 STAGING = "stg_"
+_DEFAULT_SCHEMAS = {
+    "duckdb": "main",
+    "postgres": "public",
+    "snowflake": "public",
+    "clickhouse": "default",
+    "spark": "default",
+    "databricks": "default",
+}
+"""Where an engine looks a bare name up; the others have no such place unless a session is given one."""
 
 
 class Origin(StrEnum):
@@ -92,4 +102,13 @@ def _reference(table: exp.Table, project: Project, schema: str, models: Collecti
             return Reference(Origin.FILE, STAGING + table.name, schema)
     if table.db == schema and table.name in models:
         return Reference(Origin.MODEL, table.name, schema)
-    return Reference(Origin.EXTERNAL, table.name, table.db or None, table.catalog or None)
+    return Reference(Origin.EXTERNAL, table.name, table.db or _default_schema(project), table.catalog or None)
+
+
+def _default_schema(project: Project) -> str | None:
+    """Return the schema of a table whose name has none: SQLMesh takes no bare names beside those with a schema."""
+    warehouse = project.warehouse
+    if warehouse.engine == "clickhouse" and (database := warehouse.options.get("database")) is not None:
+        # A name from the environment is not written into files; the tool's own connection begins there too.
+        return None if database.startswith(ENV) else database
+    return _DEFAULT_SCHEMAS.get(warehouse.engine)

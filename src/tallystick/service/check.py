@@ -27,7 +27,7 @@ def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagn
         else:
             columns, missing = source_columns(project, engine)
             found += [*missing, *check_columns(project, columns)]
-            found += _rows(project, engine, columns)
+            found += check_rows(project, engine, columns)
     return sort(found)
 
 
@@ -37,13 +37,6 @@ def _settings(project: Project) -> Iterator[Diagnostic]:
         for fault in check_options(warehouse):
             message = f"warehouse '{warehouse.name}': {fault.message}"
             yield diagnose(fault.code, message, setting_place(warehouse, fault), hint=fault.hint)
-
-
-def _rows(project: Project, engine: Engine, columns: Mapping[str, Mapping[str, str]]) -> list[Diagnostic]:
-    try:
-        return list(check_rows(project, engine, columns))
-    except EngineError as error:
-        return [from_error("unreadable-source", error)]
 
 
 def source_columns(project: Project, engine: Engine) -> tuple[dict[str, Mapping[str, str]], list[Diagnostic]]:

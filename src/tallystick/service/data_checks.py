@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from sqlglot import exp
 
@@ -10,36 +10,79 @@ from tallystick.compiler.entity_paths import GROUP, MEMBER, Anchor, anchor, is_n
 from tallystick.compiler.relations import Scope, relation, scope
 from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose
 from tallystick.definitions.entity import Entity, RollUp
-from tallystick.definitions.metric import Aggregate
+from tallystick.definitions.metric import Aggregate, Formula, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.engines.adapter import Engine
-from tallystick.errors import CompileError
+from tallystick.errors import CompileError, EngineError, Location, MissingTableError
 
 EXAMPLES = 3
 
 
-def check_rows(project: Project, engine: Engine, readable: Iterable[str]) -> Iterator[Diagnostic]:
-    """Yield what is odd about ids in sources and mappings; `readable` names the sources that can be read."""
-    known = set(readable)
+def check_rows(project: Project, engine: Engine, columns: Mapping[str, Mapping[str, str]]) -> Iterator[Diagnostic]:
+    """Yield what is odd about ids in sources and mappings; `columns` are those of the sources that can be read.
+
+    What cannot be read is a finding too, and leaves the others alone.
+    """
+    broken: set[str] = set()
     for entity in project.entities.values():
         for edge in entity.rolls_up_to:
-            if edge.through in known or edge.through not in project.sources:
+            if edge.through in project.sources and edge.through not in columns:
+                broken.add(edge.through)
+                continue
+            try:
                 yield from _check_mapping(project, engine, entity, edge)
+            except EngineError as error:
+                broken.add(edge.through)
+                yield _unreadable(f"mapping {_name(entity, edge)}", error, entity.origin.of("through"))
     for source in project.sources.values():
-        if source.name in known:
+        if source.name in columns:
             for target in _counted_entities(project, source):
-                yield from _check_ids(project, engine, source, target)
+                yield from _check_source(project, engine, source, target, columns[source.name], broken)
+
+
+def _check_source(
+    project: Project, engine: Engine, source: Source, target: str, columns: Collection[str], broken: Collection[str]
+) -> Iterator[Diagnostic]:
+    try:
+        reach = anchor(source, target, project.entities)
+    except CompileError:
+        return  # reported where the definition is read
+    if any(edge.through in broken for path in reach.paths for edge in path):
+        return  # reported with the mapping
+    if reach.column.isidentifier() and reach.column not in columns:
+        return  # reported with the columns of the source
+    try:
+        yield from _check_ids(project, engine, source, target, reach)
+    except EngineError as error:
+        at = source.origin.of(f"entities.{reach.base}")
+        yield _unreadable(f"{reach.base}s of source '{source.name}'", error, at)
+
+
+def _unreadable(what: str, error: EngineError, at: Location | None) -> Diagnostic:
+    code = "missing-table" if isinstance(error, MissingTableError) else "unreadable-source"
+    return diagnose(code, f"{what}: {error.message}", at, severity=Severity.ERROR, hint=error.hint)
+
+
+def _name(entity: Entity, edge: RollUp) -> str:
+    return f"'{edge.through}' of {entity.name} to {edge.parent}"
 
 
 def _counted_entities(project: Project, source: Source) -> tuple[str, ...]:
     """Return the entities that metrics of a source are counted for."""
     found: dict[str, None] = {}
     for metric in project.metrics.values():
-        if isinstance(metric.definition, Aggregate) and metric.definition.source == source.name:
+        if source.name in _read_by(metric.definition):
             wanted = metric.views.entities or project.settings.views.entities
             found |= dict.fromkeys(name for name in wanted if name in project.entities)
     return tuple(found)
+
+
+def _read_by(definition: Aggregate | Formula | SqlQuery) -> tuple[str, ...]:
+    """Return the sources whose rows a definition is joined to entities by."""
+    if isinstance(definition, Aggregate):
+        return (definition.source,)
+    return definition.sources if isinstance(definition, SqlQuery) else ()
 
 
 def _check_mapping(project: Project, engine: Engine, entity: Entity, edge: RollUp) -> Iterator[Diagnostic]:
@@ -50,7 +93,7 @@ def _check_mapping(project: Project, engine: Engine, entity: Entity, edge: RollU
     distinct = exp.Filter(this=exp.Count(this=pairs), expression=exp.Where(this=exp.not_(incomplete)))
     query = exp.select(exp.Count(this=exp.Star()).as_("total"), complete.as_("complete"), distinct.as_("pairs"))
     row = engine.rows(query.from_(relation(edge.through, project, "mapping")).sql(engine.dialect))[0]
-    name = f"mapping '{edge.through}' of {entity.name} to {edge.parent}"
+    name = f"mapping {_name(entity, edge)}"
     at = entity.origin.of("through")
     if row["total"] > row["complete"]:
         missing = row["total"] - row["complete"]
@@ -66,11 +109,7 @@ def _check_mapping(project: Project, engine: Engine, entity: Entity, edge: RollU
         )
 
 
-def _check_ids(project: Project, engine: Engine, source: Source, target: str) -> Iterator[Diagnostic]:
-    try:
-        reach = anchor(source, target, project.entities)
-    except CompileError:
-        return  # reported where the definition is read
+def _check_ids(project: Project, engine: Engine, source: Source, target: str, reach: Anchor) -> Iterator[Diagnostic]:
     rows = scope(source, project, engine.dialect)
     at = source.origin.of(f"entities.{reach.base}")
     if not reach.paths:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from shutil import copyfile
 
-from tallystick.definitions.load import load
+from tallystick.definitions.load import DEFINITIONS, TALLY_TOML, load
 from tallystick.definitions.project import Project
 from tallystick.errors import ProjectError, UnknownNameError, UsageError
 from tallystick.service.render import Clock, render_request
@@ -22,6 +23,7 @@ from tallystick.service.render_request import RenderRequest
 from tallystick.service.stores import made_in
 
 _SUFFIXES = (".toml", ".sql", ".py")
+_SETTINGS = frozenset({"project", "warehouse", "warehouses", "defaults", "collect"})
 _GIT_SECONDS = 60
 
 
@@ -94,27 +96,50 @@ def _former(folder: Path, old: str) -> Iterator[Project]:
 
 
 def _with_file(folder: Path, file: Path, scratch: Path) -> Project:
-    """Load a file that is a project by itself, else the project with this file in place of its namesake."""
-    if file.suffix == ".toml":
-        try:
-            alone = load(file)
-        except ProjectError:
-            alone = None
-        if alone is not None and alone.metrics and not alone.errors:
-            return alone
+    """Load the project with a file in place of its namesake, or a file that is a project by itself."""
     ours = definition_files(folder) or []
     namesakes = [path for path in ours if path.name == file.name]
-    if len(namesakes) != 1:
+    if len(namesakes) == 1:
+        for path in ours:
+            _copy(file if path == namesakes[0] else path, scratch / path.relative_to(folder))
+        return load(scratch, partial(made_in, folder))
+    alone = _alone(folder, file, scratch) if file.suffix == ".toml" else None
+    if alone is None:
         many = f"{len(namesakes)} files" if namesakes else "no file"
         raise UsageError(
             f"'{file}' is not a project by itself, and the project has {many} named {file.name} it could stand for",
             hint="compare with a project folder or a git revision",
         )
-    for path in ours:
-        target = scratch / path.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        copyfile(file if path == namesakes[0] else path, target)
-    return load(scratch, partial(made_in, folder))
+    return alone
+
+
+def _alone(folder: Path, file: Path, scratch: Path) -> Project | None:
+    """Load a file that holds all it needs, with this project's settings unless it has its own; None for any other."""
+    try:
+        alone = load(file)
+    except ProjectError:
+        return None
+    if not alone.metrics or alone.errors:
+        return None
+    ours = folder / TALLY_TOML
+    if _tables(file).isdisjoint(_SETTINGS) and ours.is_file() and _tables(ours) <= _SETTINGS:
+        _copy(ours, scratch / TALLY_TOML)
+        _copy(file, scratch / DEFINITIONS / file.name)
+        return load(scratch)
+    return alone
+
+
+def _tables(file: Path) -> frozenset[str]:
+    """Return the names of a file's tables, none for a file that cannot be read."""
+    try:
+        return frozenset(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def _copy(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copyfile(file, target)
 
 
 # -- a git revision ---------------------------------------------------------------------------------------------------
