@@ -46,8 +46,8 @@ def build(
 ) -> None:
     """Write models into the warehouse, incrementally.
 
-    A second run does only what is new, changed, or may still have changed. Ends with 1 if a model failed; the
-    others are built all the same.
+    A second run does only what is new, changed, or may still have changed. Ends with 1 if a model failed, or
+    was left out because a definition is wrong; the others are built all the same.
     """
     with opened(project) as workspace, progress_bar() as progress:
         # Imports and definitions stay until the end: looking through them for garbage costs as much as a small build.
@@ -59,7 +59,7 @@ def build(
     for line in failures(report.failed):
         note(f"error: {line}")
     note(summary((str(model.action) for model in report.models), report.seconds))
-    if report.failed:
+    if report.failed or (not select and workspace.project.errors):
         raise typer.Exit(1)
 
 

@@ -28,7 +28,7 @@ from tallystick.compiler.entity_paths import (
 )
 from tallystick.compiler.relations import relation
 from tallystick.definitions.diagnostics import nearest
-from tallystick.definitions.entity import Entity
+from tallystick.definitions.entity import ALL, Entity
 from tallystick.definitions.metric import SqlQuery
 from tallystick.errors import CompileError
 from tallystick.sql.macro_calls import arguments_of, macro_of
@@ -194,6 +194,12 @@ def _ways(base: str, entity: str, context: DefinitionContext) -> tuple[tuple[Pat
         ways = paths(context.entities, base, entity)
         if not ways:
             reached = [e for e in context.entities if e != base and paths(context.entities, base, e)]
+            if entity == ALL:
+                named = ", ".join(f'"{name}"' for name in (base, *reached))
+                raise CompileError(
+                    f"'{base}' does not roll up to 'all', which a whole query has no number of",
+                    hint=f"say what it counts for, out of these: entities = [{named}]",
+                )
             hint = nearest(entity, reached) or f'add rolls_up_to = "{entity}" to an entity'
             raise CompileError(f"'{base}' does not roll up to '{entity}'", hint=hint)
         pairs = membership(Anchor(base, "", ways), context.project)
