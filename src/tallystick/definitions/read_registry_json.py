@@ -44,8 +44,7 @@ def read_json_registry(path: Path | str, queries_dir: Path | None = None) -> Reg
         raise ProjectError(f"'{path}' is not a registry", hint='it needs the objects "factory_options" and "metrics"')
     queries: dict[str, MetricQueryDef | object] = {}
     for key, entry in entries.items():
-        is_metric = isinstance(entry, Mapping) and isinstance(entry.get("ref"), str)
-        queries[str(key)] = definition_of_json(entry) if is_metric else entry
+        queries[str(key)] = definition_of_json(entry) if isinstance(entry, Mapping) else entry
     query = QueryReader((queries_dir,)) if queries_dir is not None else None
     audits = options.get("audits") or data.get("factory_audits")
     registration = {**options, "audits": audits, "metric_queries": queries}
