@@ -6,7 +6,7 @@ each after its parts. A metric that fails is reported and leaves the others alon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import perf_counter
@@ -21,7 +21,9 @@ from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.family import Family, families
-from tallystick.compiler.order import in_order
+from tallystick.compiler.order import circles, in_order
+from tallystick.definitions.graph import ARROW
+from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
 from tallystick.errors import CompileError, EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
@@ -58,7 +60,10 @@ def build(
     run = _Run(
         engine, project, state.read(engine), end, now, frozenset(model.name for model in ordered), progress, since
     )
-    here = tuple(model for model in ordered if not _lies_elsewhere(run, model))
+    round_about = circles(ordered, project)
+    here = tuple(
+        model for model in ordered if not _lies_elsewhere(run, model) and not _is_circular(run, model, round_about)
+    )
     groups, rest = families(project, here) if engine.capabilities.one_pass else ((), here)
     try:
         for family in groups:
@@ -128,6 +133,15 @@ def _lies_elsewhere(run: _Run, model: Model) -> bool:
     return bool(away)
 
 
+def _is_circular(run: _Run, model: Model, circles: Mapping[str, Sequence[str]]) -> bool:
+    """Report a model that is made from itself."""
+    path = circles.get(model.name)
+    if path is not None:
+        message = f"metrics read each other in a cycle: {ARROW.join(path)}"
+        run.finish(_failure(model, CompileError(message, hint="break it at one of these tables")))
+    return path is not None
+
+
 def _build_family(run: _Run, family: Family) -> None:
     """Build a family at once; where that fails, its metrics one by one to find those that can be built."""
     outcome, seconds = _attempt(
@@ -158,7 +172,9 @@ def _build_directly(run: _Run, model: Model) -> None:
 def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
     project, old = run.project, run.states.get(model.name)
     target = Target(model, definition_hash(model, project), project.settings.start, run.end, run.current)
-    since = direct.refresh_from(model, min(old.covered_end, run.end), project) if old else None
+    definition = project.metrics[model.metric].definition
+    is_full = isinstance(definition, SqlQuery) and not definition.incremental and model.time.window is None
+    since = direct.refresh_from(model, min(old.covered_end, run.end), project) if old and not is_full else None
     if since is not None and run.since is not None:
         since = min(since, floor(run.since, model.time.grain or Grain.DAY, direct.calendar(project)))
     if old is None or since is None or old.definition_hash != target.definition_hash or old.storage != direct.DENSE:

@@ -12,12 +12,13 @@ from tallystick.build import relations, state
 from tallystick.build.extent import first_instant
 from tallystick.build.state import BuiltState
 from tallystick.compiler.aggregate_model import BUCKET, VALUE, N
+from tallystick.compiler.contract import contracted
 from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.lower import bucket_column, key_columns, lower, lower_from_parts, to_text
 from tallystick.compiler.model import Model
 from tallystick.compiler.order import parts
 from tallystick.compiler.span import Span
-from tallystick.definitions.metric import Formula, Metric
+from tallystick.definitions.metric import Formula, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.sql.buckets import date_literal, literal_instant
@@ -92,6 +93,8 @@ def model_query(engine: Engine, project: Project, model: Model, span: Span, buil
     A derived model is computed from the rows of its operands where all of them are among the `built` models.
     """
     query = _from_built(engine, project, model, span, built) or lower(model, project, span, engine.dialect)
+    if isinstance(project.metrics[model.metric].definition, SqlQuery):
+        query = contracted(query, model, definition_context(project, engine.dialect))
     if N not in query.named_selects:
         return to_text(query, engine.dialect, reads=project.dialect, pretty=False)
     names = [name for name in query.named_selects if name != N]

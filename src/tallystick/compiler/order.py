@@ -10,6 +10,7 @@ from tallystick.compiler.formula_model import operands
 from tallystick.compiler.model import Model
 from tallystick.compiler.plan import plan
 from tallystick.compiler.sql_definition import peer_models
+from tallystick.definitions.graph import cycles
 from tallystick.definitions.metric import Formula, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.errors import TallystickError
@@ -47,6 +48,13 @@ def in_order(models: Iterable[Model], project: Project) -> tuple[Model, ...]:
     for model in wanted:
         visit(model, ())
     return tuple(done)
+
+
+def circles(models: Iterable[Model], project: Project) -> dict[str, tuple[str, ...]]:
+    """Return, by name, the models that are made from themselves, each with the way round."""
+    context = definition_context(project)
+    edges = {model.name: [part.name for part in _parts_or_none(model, project, context)] for model in models}
+    return {name: path for path in cycles(edges) for name in path}
 
 
 def _parts_or_none(model: Model, project: Project, context: DefinitionContext) -> tuple[Model, ...]:
