@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import duckdb
 import pytest
 
+from tallystick.build.build import build
 from tallystick.build.report import Action
+from tallystick.cli.main import run
 from tallystick.service.workspace import load
 
 PROJECT = """
@@ -17,6 +21,7 @@ engine = "duckdb"
 path = "warehouse.duckdb"
 schema = "oso"
 """
+END = datetime(2024, 3, 1, tzinfo=UTC)
 HEAD = """
 from metrics_tools.definition import MetricMetadata
 from metrics_tools.factory import MetricQueryDef, RollingConfig, timeseries_metrics
@@ -79,7 +84,8 @@ def test_metrics_in_a_circle_are_told_and_leave_the_others_alone(registry):
     report = built(registry(entries, a=PEER.replace("PEER", "b"), b=PEER.replace("PEER", "a")))
     assert {model.name for model in report.failed} == {"a_to_artifact_monthly", "b_to_artifact_monthly"}
     assert all("in a cycle: " in model.error and "→" in model.error for model in report.failed)
-    assert [model.name for model in report.models if model.error is None] == ["stars_to_artifact_monthly"]
+    done = [model.name for model in report.models if model.metric and model.error is None]
+    assert done == ["stars_to_artifact_monthly"]
 
 
 def test_tables_have_the_columns_of_the_contract(registry):
@@ -126,3 +132,140 @@ def test_a_mistake_in_a_query_is_told_where_the_file_is(registry):
     with load(folder) as workspace:
         found = [d for d in workspace.diagnostics if d.code == "bad-sql"]
     assert [(d.file, d.line) for d in found] == [("oso_metrics/bad.sql", 2)]
+
+
+DESCRIBED = """
+"stars": MetricQueryDef(ref="stars.sql", time_aggregations=["daily", "monthly"], over_all_time=True,
+    metadata=MetricMetadata(display_name="Stars", description="Stars given")),
+"again": MetricQueryDef(ref="stars.sql", time_aggregations=["monthly"], is_intermediate=True),
+"off": MetricQueryDef(ref="stars.sql", time_aggregations=["monthly"], enabled=False,
+    metadata=MetricMetadata(display_name="Off", description="Not counted")),
+"bad": MetricQueryDef(ref="bad.sql", time_aggregations=["monthly"]),
+"""
+DERIVED = [
+    *(f"{kind}_to_{entity}" for kind in ("timeseries_metrics", "key_metrics") for entity in ("artifact", "project", "collection")),
+    "metrics_metadata_stars",
+    "metrics_metadata_off",
+    "metrics_metadata",
+]  # fmt: skip
+
+
+def test_unions_and_descriptions_are_made_of_what_is_built(registry):
+    folder = registry(DESCRIBED, bad="select 1 as amount")
+    with load(folder) as workspace:
+        assert [model.table for model in workspace.derived()] == DERIVED
+        report = workspace.build()
+    assert {model.metric for model in report.failed} == {"bad"}
+    assert [model.name for model in report.models if model.name in DERIVED] == DERIVED
+    unions = "SELECT table_name FROM information_schema.tables WHERE table_type = 'VIEW' ORDER BY 1"
+    assert [row[0] for row in sql(folder, unions)] == sorted(DERIVED[:6])
+    rows = sql(folder, "SELECT metric, time_view, sum(amount) FROM oso.timeseries_metrics_to_project GROUP BY ALL")
+    assert sorted(rows) == [("GITHUB_stars_daily", "daily", 40), ("GITHUB_stars_monthly", "monthly", 40)]
+    assert sql(folder, "SELECT to_collection_id, metric, amount FROM oso.key_metrics_to_collection") == [
+        ("c0", "GITHUB_stars_over_all_time", 40)
+    ]
+    about = "SELECT display_name, metric, len(rendered_sql) FROM oso.metrics_metadata ORDER BY 1"
+    assert sql(folder, about) == [("Off", "off", 0), ("Stars", "stars", 9)]
+
+
+def test_what_is_derived_is_left_alone_until_what_it_is_made_of_changes(registry):
+    folder = registry(DESCRIBED)
+    built(folder)
+    actions = {model.name: model.action for model in built(folder).models}
+    assert {actions[name] for name in DERIVED} == {Action.REFRESHED}
+    registry(DESCRIBED, stars=STARS.replace("SUM(e.amount)", "SUM(e.amount) + 0.5"))
+    actions = {model.name: model.action for model in built(folder).models}
+    assert actions["timeseries_metrics_to_project"] == actions["metrics_metadata_stars"] == Action.REBUILT
+    assert actions["metrics_metadata_off"] == Action.REFRESHED
+    assert sql(folder, "SELECT amount FROM oso.key_metrics_to_collection") == [(40.5,)]
+
+
+def test_only_what_is_named_is_made(registry):
+    folder = registry(DESCRIBED)
+    with load(folder) as workspace:
+        assert [m.name for m in workspace.build(["stars_to_project_daily"]).models] == ["stars_to_project_daily"]
+        assert [m.name for m in workspace.build(["timeseries_metrics_to_project"]).models] == [DERIVED[1]]
+    assert sql(folder, "SELECT DISTINCT time_view FROM oso.timeseries_metrics_to_project") == [("daily",)]
+
+
+def test_a_file_may_be_called_like_the_schema(registry):
+    folder = registry(DESCRIBED)
+    (folder / "warehouse.duckdb").rename(folder / "oso.duckdb")
+    (folder / "tally.toml").write_text(PROJECT.replace("warehouse.duckdb", "oso.duckdb"))
+    built(folder)
+    with duckdb.connect(str(folder / "oso.duckdb")) as connection:
+        assert connection.execute("SELECT count(*) FROM oso.oso.key_metrics_to_artifact").fetchall() == [(3,)]
+
+
+def test_readers_of_a_metric_are_built_anew_when_it_changes(registry):
+    entries = "".join(
+        f'"{name}": MetricQueryDef(ref="{name}.sql", time_aggregations=["daily"], entity_types=["artifact"]),\n'
+        for name in ("stars", "reader", "circle", "other")
+    )
+    queries = {"reader": PEER.replace("PEER", "stars"), "circle": PEER.replace("PEER", "circle"), "other": STARS}
+    folder = registry(entries, **queries)
+    built(folder)
+    registry(entries, **queries, stars=STARS.replace("SUM(e.amount)", "SUM(e.amount) * 2"))
+    actions = {model.metric: model.action for model in built(folder).models if model.metric}
+    assert actions["stars"] == actions["reader"] == Action.REBUILT and actions["other"] == Action.REFRESHED
+    assert sql(folder, "SELECT DISTINCT amount FROM oso.reader_to_artifact_daily") == [(2,)]
+
+
+def test_the_profile_decides_values_and_so_what_is_built_anew(registry):
+    folder = registry('"stars": MetricQueryDef(ref="stars.sql", time_aggregations=["daily"]),')
+    built(folder)
+    (folder / "tally.toml").write_text(PROJECT.replace("[project]", '[project]\ncompat = "oso"'))
+    tables = [model for model in built(folder).models if model.metric == "stars"]
+    assert {model.action for model in tables} == {Action.REBUILT}
+
+
+@pytest.mark.parametrize("name", ["timeseries_metrics_to_project", "oso.timeseries_metrics_to_project"])
+def test_a_union_is_shown_by_name(registry, name):
+    with load(registry(DESCRIBED)) as workspace:
+        text = workspace.render(name, dialect="trino")
+    assert "FROM oso.stars_to_project_daily" in text and "again_to_project" not in text
+
+
+def test_the_command_line_knows_what_is_derived(registry, monkeypatch, capsys):
+    monkeypatch.chdir(registry(DESCRIBED))
+    assert run(["models", "--format", "csv"]) == 0
+    assert "metrics_metadata_stars,stars,,metadata," in capsys.readouterr().out
+    assert run(["models", "stars", "--format", "csv"]) == 0
+    assert "metadata" not in capsys.readouterr().out
+    assert run(["render", "key_metrics_to_collection"]) == 0
+    assert "stars_to_collection_over_all_time" in capsys.readouterr().out
+
+
+def test_without_a_registry_nothing_is_derived(tmp_path):
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "stars.sql").write_text(STARS)
+    with load(tmp_path) as workspace:
+        assert workspace.derived() == ()
+
+
+@pytest.mark.parametrize("name", ["postgres", "clickhouse"])
+def test_unions_follow_the_tables_that_replace_theirs_on_every_engine(registry, live_engines, name):
+    place = live_engines(name)
+    entries = """
+    "stars": MetricQueryDef(ref="stars.sql", time_aggregations=["monthly"], over_all_time=True, entity_types=["artifact"],
+        metadata=MetricMetadata(display_name="Stars", description="Stars given")),
+    "off": MetricQueryDef(ref="stars.sql", enabled=False, metadata=MetricMetadata(display_name="Off", description="-")),
+    """
+    folder = registry(entries)
+    schema = "oso_" + name
+    (folder / "tally.toml").write_text(
+        f'{PROJECT.partition("[warehouses")[0]}\n{place.warehouse()}\nschema = "{schema}"\n'
+    )
+    with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
+        place.load("oso.events", connection.execute("SELECT * FROM oso.events").to_arrow_table())
+    for factor in (1, 2, 2):
+        registry_text = STARS.replace("SUM(e.amount)", f"SUM(e.amount) * {factor}")
+        (folder / "metrics" / "stars.sql").write_text(registry_text)
+        engine = place.open(schema)
+        with load(folder) as workspace:
+            report = build(engine, workspace.project, workspace.models(), end=END, now=END, derived=workspace.derived())
+        assert report.failed == ()
+        total = engine.rows(f"SELECT SUM(amount) AS n FROM {engine.qualified('key_metrics_to_artifact')}")
+        assert total == [{"n": 60 * factor}]
+        about = engine.rows(f"SELECT display_name FROM {engine.qualified('metrics_metadata')} ORDER BY 1")
+        assert about == [{"display_name": "Off"}, {"display_name": "Stars"}]

@@ -13,11 +13,14 @@ from time import perf_counter
 from typing import TypeVar
 
 from tallystick.build import direct, state
+from tallystick.build.derived import build_derived, set_aside
 from tallystick.build.direct import Target
 from tallystick.build.one_pass import build_family
 from tallystick.build.report import Action, BuildReport, BuiltModel, Progress
 from tallystick.build.state import BuiltState
 from tallystick.compiler.definition_hash import definition_hash
+from tallystick.compiler.derived_models import project_derived
+from tallystick.compiler.factory_models import FactoryModel
 from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.family import Family, families
@@ -45,8 +48,9 @@ def build(
     now: datetime,
     since: datetime | None = None,
     progress: Progress | None = None,
+    derived: Sequence[FactoryModel] = (),
 ) -> BuildReport:
-    """Build models up to `end`; a model that fails is reported and leaves the others alone.
+    """Build models up to `end`, then what is `derived` from them; one that fails leaves the others alone.
 
     `since` restates: rows from then on are read again, however old, and all that follows from them.
     Raise StorageFullError, WarehouseLockedError or EngineBrokenError: nothing that follows could succeed either.
@@ -56,6 +60,7 @@ def build(
     if not {state.TABLE, state.HISTORY} <= there:
         state.prepare(engine)
     drop_leftovers(engine, there)
+    aside = set_aside(engine, project_derived(project), there)
     ordered = in_order(models, project)
     run = _Run(
         engine, project, state.read(engine), end, now, frozenset(model.name for model in ordered), progress, since
@@ -77,7 +82,10 @@ def build(
         _build_directly(run, model)
     place = {model.name: index for index, model in enumerate(ordered)}
     done = tuple(sorted(run.done, key=lambda outcome: place[outcome.name]))
-    return BuildReport(models=done, seconds=perf_counter() - started)
+    asked = {model.table for model in derived}
+    unions = (*derived, *(model for model in aside if model.table not in asked))
+    after = tuple(build_derived(engine, project, unions, end=end, now=now)) if unions else ()
+    return BuildReport(models=(*done, *after), seconds=perf_counter() - started)
 
 
 def drop_leftovers(engine: Engine, there: Collection[str]) -> None:

@@ -14,6 +14,7 @@ from tallystick.cli.project import clone_root, opened, refuse_tool
 from tallystick.definitions.diagnostics import Severity
 
 if TYPE_CHECKING:
+    from tallystick.compiler.factory_models import FactoryModel
     from tallystick.compiler.model import Model
 
 app = new_app()
@@ -32,7 +33,7 @@ def models(
 ) -> None:
     """List the models a project compiles to, by name.
 
-    There is one per metric, entity and time view; a registry has unions and metadata as well. In a metric-hub
+    There is one per metric, entity and time view; a registry has unions and metadata as well, listed unless METRIC is given. In a metric-hub
     clone, METRIC is PLATFORM.NAME; metrics that have no ordinary form are told on stderr.
     """
     if registry is not None:
@@ -45,11 +46,14 @@ def models(
         return
     refuse_tool(tool)
     with opened(project) as workspace:
-        _write(workspace.models(metric), form)
+        _write(workspace.models(metric), form, workspace.derived() if metric is None else ())
 
 
-def _write(found: Iterable[Model], form: Format) -> None:
-    rows = [{"name": m.name, "metric": m.metric, "entity": m.entity, "view": m.time.suffix, "by": m.by} for m in found]
+def _write(found: Iterable[Model], form: Format, derived: Iterable[FactoryModel] = ()) -> None:
+    rows: list[dict[str, object]] = [
+        {"name": m.name, "metric": m.metric, "entity": m.entity, "view": m.time.suffix, "by": m.by} for m in found
+    ]
+    rows += [{"name": m.table, "metric": m.metric, "entity": m.entity, "view": m.kind, "by": ()} for m in derived]
     write_rows(rows, ("name", "metric", "entity", "view", "by"), form)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from tallystick.compiler.binding import bound_template
+from tallystick.compiler.definition_context import key_of
 from tallystick.compiler.formula_model import operands
 from tallystick.compiler.model import Model
 from tallystick.compiler.relations import parse_sql
@@ -15,6 +17,8 @@ from tallystick.definitions.conditions import conditions
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
+from tallystick.errors import TallystickError
+from tallystick.sql.macro_calls import arguments_of, calls
 
 
 def definition_hash(model: Model, project: Project) -> str:
@@ -66,11 +70,38 @@ def _metric_facts(metric: Metric, project: Project) -> dict[str, Any]:
             "expr": _normal(definition.expr, project.dialect),
             "operands": {name: _metric_facts(project.metrics[name], project) for name in names},
         }
-    return _query_facts(definition)
+    return _query_facts(metric, definition, project, frozenset())
 
 
-def _query_facts(definition: SqlQuery) -> dict[str, Any]:
-    return {"sql": definition.sql, "vars": dict(definition.vars), "label": definition.label}
+def _query_facts(metric: Metric, definition: SqlQuery, project: Project, readers: frozenset[str]) -> dict[str, Any]:
+    """Return what decides the values of a query; the metrics it reads do, too."""
+    return {
+        "sql": definition.sql,
+        "vars": dict(definition.vars),
+        "label": definition.label,
+        "dialect": definition.dialect or project.dialect,
+        "sources": sorted(definition.sources),
+        "compat": project.settings.compat,
+        "cron": definition.cron if project.settings.compat else None,
+        "peers": {
+            peer.name: _query_facts(peer, peer.definition, project, readers | {metric.name})
+            if isinstance(peer.definition, SqlQuery)
+            else _metric_facts(peer, project)
+            for peer in _peers(definition, project)
+            if peer.name not in readers | {metric.name}
+        },
+    }
+
+
+def _peers(definition: SqlQuery, project: Project) -> Iterator[Metric]:
+    """Yield the metrics a query reads; none where it cannot be read itself."""
+    try:
+        template = bound_template(definition.sql, definition.dialect or project.dialect)
+    except TallystickError:
+        return
+    keys = {arguments_of(node)["name"].name for node, macro in calls(template) if macro.name == "metrics_peer_ref"}
+    if keys:
+        yield from (metric for metric in project.metrics.values() if key_of(metric) in keys)
 
 
 def _source_facts(source: Source, dialect: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def metric_models(metric: Metric, project: Project) -> Iterator[Model]:
     if not metric.enabled:
         return
     views = metric.views
-    if _is_registered(metric) and not (views.entities and (views.rolling or views.grains or views.all_time)):
+    if is_registered(metric) and not (views.entities and (views.rolling or views.grains or views.all_time)):
         return
     breakdowns: list[tuple[str, ...]] = [(), *((dimension,) for dimension in views.by)]
     for entity in views.entities or project.settings.views.entities or (ALL,):
@@ -34,7 +34,7 @@ def metric_models(metric: Metric, project: Project) -> Iterator[Model]:
                 yield Model(metric.name, entity, time, by)
 
 
-def _is_registered(metric: Metric) -> bool:
+def is_registered(metric: Metric) -> bool:
     """Tell whether a registry lists a metric: its models are those it names and no others (spec oso §2)."""
     return isinstance(metric.definition, SqlQuery) and metric.definition.oso is not None
 
