@@ -196,7 +196,7 @@ def _missing(
         message = f"'{metric.name}' puts out no '{name}'"
         return diagnose("missing-column", message, at, severity=Severity.WARNING, hint=f"add '' AS {name}")
     if name == f"to_{model.entity}_id" and (f"to_{base}_id" in columns or context.entities[base].key in columns):
-        tables = ", ".join(sorted({t.name for t in _tables(metric, context)}))
+        tables = ", ".join(sorted({t.name for t in tables_of(metric, context)}))
         message = f"'{metric.name}' stays at {base} level in its {model.entity} tables: it reads no known event source"
         hint = f"add the table that carries to_{base}_id to timeseries_sources (it reads {tables})"
         severity = Severity.WARNING if context.is_oso else Severity.ERROR
@@ -204,7 +204,8 @@ def _missing(
     return diagnose("missing-column", f"'{metric.name}' puts out no '{name}'", at, hint=f"select … AS {name}")
 
 
-def _tables(metric: Metric, context: DefinitionContext) -> Iterator[exp.Table]:
+def tables_of(metric: Metric, context: DefinitionContext) -> Iterator[exp.Table]:
+    """Yield the tables a definition reads under their own names: no common tables, no peers."""
     definition = definition_of(metric)
     tree = bound_template(definition.sql, context.dialect_of(definition))
     derived = {cte.alias for cte in tree.find_all(exp.CTE)}
