@@ -219,6 +219,28 @@ def test_the_profile_decides_values_and_so_what_is_built_anew(registry):
     assert {model.action for model in tables} == {Action.REBUILT}
 
 
+@pytest.mark.parametrize("compat", ["", 'compat = "oso"'])
+def test_a_definition_that_takes_a_query_per_day_is_built_in_pieces(registry, compat):
+    joined = (
+        f"WITH a AS ({STARS}), b AS ({STARS}) SELECT a.metrics_sample_date, a.event_source, a.to_artifact_id,"
+        " '' AS from_artifact_id, a.metric, a.amount + b.amount AS amount FROM a FULL JOIN b USING (to_artifact_id)"
+    )
+    entries = """
+    "stars": MetricQueryDef(ref="stars.sql", entity_types=["artifact"],
+        rolling=RollingConfig(windows=[7], unit="day", cron="@daily")),
+    "joined": MetricQueryDef(ref="joined.sql", entity_types=["artifact"],
+        rolling=RollingConfig(windows=[7], unit="day", cron="@daily")),
+    """
+    folder = registry(entries, joined=joined)
+    sql(folder, "INSERT INTO oso.events SELECT bucket_day + 60, * EXCLUDE (bucket_day) FROM oso.events")
+    (folder / "tally.toml").write_text(PROJECT.replace("as_of = 2024-03", f"{compat}\nas_of = 2024-04"))
+    for _ in range(2):
+        assert not built(folder).failed
+        rows = "SELECT metrics_sample_date, to_artifact_id, amount {} FROM oso.{}_to_artifact_over_7_day_window ORDER BY ALL"
+        twice = sql(folder, rows.format("* 2", "stars"))
+        assert sql(folder, rows.format("", "joined")) == twice and len({row[0] for row in twice}) == 91
+
+
 @pytest.mark.parametrize("name", ["timeseries_metrics_to_project", "oso.timeseries_metrics_to_project"])
 def test_a_union_is_shown_by_name(registry, name):
     with load(registry(DESCRIBED)) as workspace:
@@ -269,3 +291,15 @@ def test_unions_follow_the_tables_that_replace_theirs_on_every_engine(registry, 
         assert total == [{"n": 60 * factor}]
         about = engine.rows(f"SELECT display_name FROM {engine.qualified('metrics_metadata')} ORDER BY 1")
         assert about == [{"display_name": "Off"}, {"display_name": "Stars"}]
+
+
+def test_a_variable_may_stand_for_the_name_in_rows(registry):
+    entries = """
+    "stars": MetricQueryDef(ref="stars.sql", time_aggregations=["monthly"], entity_types=["artifact"],
+        vars={"generated_metric_name": "likes"}),
+    """
+    folder = registry(entries)
+    with load(folder) as workspace:
+        assert {d.code for d in workspace.check(offline=True)} == {"undocumented"}
+        workspace.build()
+    assert sql(folder, "SELECT DISTINCT metric FROM oso.stars_to_artifact_monthly") == [("likes_monthly",)]

@@ -11,6 +11,7 @@ REGISTRY = """
 from metrics_tools.factory import MetricQueryDef, timeseries_metrics
 timeseries_metrics(start="2024-01-01", schema="oso", model_prefix="t", timeseries_sources=["events"], metric_queries={
     "stars": MetricQueryDef(ref="stars.sql", time_aggregations=["daily"], entity_types=["artifact", "project"]),
+    "again": MetricQueryDef(ref="quoted.sql", time_aggregations=["daily"], entity_types=["project"]),
     "bad": MetricQueryDef(ref="bad.sql", time_aggregations=["daily"]),
     "off": MetricQueryDef(ref="stars.sql", time_aggregations=["daily"], enabled=False),
 })
@@ -30,6 +31,8 @@ def findings(tmp_path):
         (tmp_path / "tally.toml").write_text('[warehouse]\npath = "w.duckdb"\nschema = "oso"\n')
         (tmp_path / "registry.py").write_text(REGISTRY)
         (tmp_path / "metrics" / "stars.sql").write_text(STARS)
+        quoted = STARS.replace("oso.events e", '"oso"."events" AS e')
+        (tmp_path / "metrics" / "quoted.sql").write_text(quoted)
         (tmp_path / "metrics" / "bad.sql").write_text("select from where")
         if statements:
             with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:

@@ -21,6 +21,7 @@ from tallystick.compiler.span import Span
 from tallystick.definitions.metric import Formula, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
+from tallystick.errors import TooManyDaysError
 from tallystick.sql.buckets import date_literal, literal_instant
 from tallystick.sql.calendar import Calendar, floor, local_date, shift
 from tallystick.sql.grain import Grain
@@ -59,8 +60,10 @@ def create(engine: Engine, project: Project, target: Target, now: datetime) -> B
     """Build a model from nothing beside what is there, then swap it in; what it replaces is kept and dated."""
     beside = f"_next_{target.model.name}"
     start = target.start or first_instant(engine.run, project, target.model, engine.dialect) or target.end
-    query = model_query(engine, project, target.model, Span(start, target.end, calendar(project)), target.built)
-    engine.create_as(beside, query)
+    first, *more = _queries(engine, project, target, start)
+    engine.create_as(beside, first)
+    for query in more:
+        engine.execute(f"INSERT INTO {state.table(engine, beside)} {query}")
     with engine.transaction():
         relations.publish(engine, beside, target.model.name, target.definition_hash, now)
         return record(engine, target, start, now)
@@ -74,17 +77,35 @@ def refresh(
     Where the engine has no transactions, old and new rows are put together beside and swapped in.
     """
     name = state.table(engine, target.model.name)
-    query = model_query(engine, project, target.model, Span(since, target.end, calendar(project)), target.built)
+    queries = _queries(engine, project, target, since)
     kept = _from_bucket(target.model, since, project, engine.dialect).sql(engine.dialect)
     if not engine.capabilities.transactions:
         beside = f"_next_{target.model.name}"
-        engine.create_as(beside, f"SELECT * FROM {name} WHERE NOT ({kept}) UNION ALL SELECT * FROM ({query}) AS fresh")
+        first, *more = queries
+        engine.create_as(beside, f"SELECT * FROM {name} WHERE NOT ({kept}) UNION ALL SELECT * FROM ({first}) AS fresh")
+        for query in more:
+            engine.execute(f"INSERT INTO {state.table(engine, beside)} {query}")
         relations.publish(engine, beside, target.model.name, target.definition_hash, now)
         return record(engine, target, old.covered_start, now)
     with engine.transaction():
         engine.execute(f"DELETE FROM {name} WHERE {kept}")
-        engine.execute(f"INSERT INTO {name} {query}")
+        for query in queries:
+            engine.execute(f"INSERT INTO {name} {query}")
         return record(engine, target, old.covered_start, now)
+
+
+def _queries(engine: Engine, project: Project, target: Target, start: datetime) -> list[str]:
+    """Return the queries that compute a model's rows from `start` on: one, or a few where it takes many days each."""
+    model, days = target.model, calendar(project)
+    try:
+        return [model_query(engine, project, model, Span(start, target.end, days), target.built)]
+    except TooManyDaysError as error:
+        found: list[str] = []
+        while start < target.end:
+            stop = min(shift(floor(start, Grain.DAY, days), Grain.DAY, error.days, days), target.end)
+            found.append(model_query(engine, project, model, Span(start, stop, days), target.built))
+            start = stop
+        return found
 
 
 def model_query(engine: Engine, project: Project, model: Model, span: Span, built: Collection[str] = ()) -> str:

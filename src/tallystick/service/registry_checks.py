@@ -75,9 +75,10 @@ def _event_tables(context: DefinitionContext) -> list[_Events]:
             continue  # told where the definition is read
         for table in tables:
             if table.name in context.sources:
-                each = found.setdefault(table.sql(), _events(table, metric, base, context))
+                name = _full_name(table)
+                each = found.setdefault(name, _events(table, metric, base, context))
                 targets = tuple(dict.fromkeys((*each.targets, *metric.views.entities)))
-                found[table.sql()] = replace(each, targets=targets)
+                found[name] = replace(each, targets=targets)
     return list(found.values())
 
 
@@ -87,11 +88,15 @@ def _events(table: exp.Table, metric: Metric, base: Entity, context: DefinitionC
     key = f"to_{base.name}_id" if f"to_{base.name}_id" in named else base.key
     source = Source(
         name=table.name,
-        table=".".join(part.name for part in table.parts),
+        table=_full_name(table),
         entities=MappingProxyType({base.name: key}),
         origin=Origin(metric.origin.of("sql")),
     )
     return _Events(source, base.name, ())
+
+
+def _full_name(table: exp.Table) -> str:
+    return ".".join(part.name for part in table.parts)
 
 
 def _edges(context: DefinitionContext, events: list[_Events]) -> list[tuple[Entity, RollUp]]:
