@@ -221,6 +221,29 @@ def test_the_oso_profile_says_where_it_gives_other_numbers():
     assert check_definition(metric, context(project(m=metric), "trino")) == ()
 
 
+INNER = f"with rows as ({query(*COLUMNS)}) select * from rows"
+
+
+@pytest.mark.parametrize(
+    ("sql", "views", "cron", "told"),
+    [
+        (INNER, Views(entities=("project",), grains=(Grain.DAY,)), None, "stays at artifact level"),
+        (query(*COLUMNS), Views(entities=("project",), grains=(Grain.DAY,)), None, "by two paths counts twice"),
+        (query(*COLUMNS), Views(entities=("artifact",), rolling=(Window(7),)), "@weekly", "on the ticks of @weekly only"),
+        (
+            query(*COLUMNS).replace("sum(e.amount)", "sum(e.amount) / @metrics_sample_interval_length(e.bucket_day, 'day')"),
+            Views(entities=("artifact",), grains=(Grain.DAY,)),
+            None,
+            "divided by the whole bucket",
+        ),
+    ],
+)  # fmt: skip
+def test_each_difference_of_the_oso_profile_is_told(sql, views, cron, told):
+    metric, right = sql_metric(sql, views=views, cron=cron), sql_metric(query(*COLUMNS), views=MONTHLY)
+    assert any(told in d.message for d in check_definition(metric, context(project("oso", m=metric))))
+    assert not any(told in d.message for d in check_definition(right, context(project("oso", m=right))))
+
+
 def test_names_that_start_alike_are_told_in_the_oso_profile():
     fees, internal = (sql_metric(query(*COLUMNS), name, views=MONTHLY) for name in ("fees", "fees_internal"))
     codes = [d.code for d in check_definitions(context(project("oso", fees=fees, internal=internal)))]

@@ -251,6 +251,16 @@ def _collisions(context: DefinitionContext) -> list[Diagnostic]:
     ]
 
 
+def _differences_of_entities(metric: Metric, context: DefinitionContext) -> Iterator[str]:
+    base = base_entity(definition_of(metric), context).name
+    if all(entity == base for entity in metric.views.entities):
+        return
+    yield "a member reached by two paths counts twice (spec oso §9.3)"
+    events = (table for table in tables_of(metric, context) if table.name in context.sources)
+    if any(table.find_ancestor(exp.CTE, exp.Subquery) for table in events):
+        yield f"what its inner queries compute stays at {base} level (spec oso §6)"
+
+
 def _differences(metric: Metric, template: exp.Query, context: DefinitionContext) -> Iterator[Diagnostic]:
     """Say where OSO's profile gives other numbers than the default would (spec oso §9)."""
     views, used = metric.views, {macro.name for _, macro in calls(template)}
@@ -265,8 +275,11 @@ def _differences(metric: Metric, template: exp.Query, context: DefinitionContext
         reasons.append("the last day of a window is lost on timestamps (spec oso §9.5)")
     if "metrics_sample_interval_length" in used and (views.all_time or views.rolling):
         reasons.append("interval lengths are 0 over all time and a day short in windows (spec oso §9.4)")
-    if len(views.entities) > 1:
-        reasons.append("a member reached by two paths counts twice (spec oso §9.3)")
+    if "metrics_sample_interval_length" in used and views.grains:
+        reasons.append("an average over a bucket that still runs is divided by the whole bucket (spec oso §9.12)")
+    if views.rolling and definition_of(metric).cron not in (None, "@daily"):
+        reasons.append(f"windows end on the ticks of {definition_of(metric).cron} only (spec oso §7.2)")
+    reasons += _differences_of_entities(metric, context)
     for reason in reasons:
         yield diagnose(
             "oso-difference",
