@@ -10,6 +10,7 @@ import pytest
 from tallystick.build.build import build
 from tallystick.build.report import Action
 from tallystick.cli.main import run
+from tallystick.errors import TallystickError
 from tallystick.service.workspace import load
 
 PROJECT = """
@@ -303,3 +304,35 @@ def test_a_variable_may_stand_for_the_name_in_rows(registry):
         assert {d.code for d in workspace.check(offline=True)} == {"undocumented"}
         workspace.build()
     assert sql(folder, "SELECT DISTINCT metric FROM oso.stars_to_artifact_monthly") == [("likes_monthly",)]
+
+
+JOINED = STARS.replace(
+    "oso.events e", "oso.events e LEFT JOIN oso.artifacts_by_project_v1 p ON p.artifact_id = e.to_artifact_id"
+)
+UNPREFIXED = STARS.replace("oso.events e", "oso.events").replace("e.", "")
+INNER = f"WITH base AS ({STARS}) SELECT base.* FROM base"
+
+
+@pytest.mark.parametrize("text", [STARS, JOINED, UNPREFIXED, INNER])
+@pytest.mark.parametrize(("start", "days"), [("2015-01-01", 60), ("2024-02-01", 29)])
+def test_history_begins_with_the_first_row_but_not_before_the_registry_says(registry, text, start, days):
+    entries = """
+    "stars": MetricQueryDef(ref="stars.sql", time_aggregations=["daily"], entity_types=["artifact"],
+        rolling=RollingConfig(windows=[7], unit="day", cron="@daily")),
+    "reader": MetricQueryDef(ref="reader.sql", time_aggregations=["daily"], entity_types=["artifact"]),
+    """
+    folder = registry(entries, stars=text, reader=PEER.replace("PEER", "stars"))
+    (folder / "tally.toml").write_text(PROJECT.replace("start = 2024-01-01", ""))
+    (folder / "registry.py").write_text((folder / "registry.py").read_text().replace('"2024-01-01"', f'"{start}"'))
+    assert not built(folder).failed
+    for name in ("stars_to_artifact_daily", "reader_to_artifact_daily", "stars_to_artifact_over_7_day_window"):
+        assert sql(folder, f"SELECT count(DISTINCT metrics_sample_date) FROM oso.{name}") == [(days,)], name
+
+
+def test_a_circle_has_no_beginning(registry):
+    entries = '"a": MetricQueryDef(ref="a.sql", rolling=RollingConfig(windows=[7], unit="day", cron="@daily")),'
+    reading = PEER.replace("time_aggregation := @time_aggregation", "window := 7, unit := 'day'")
+    folder = registry(entries, a=reading.replace("PEER", "a"))
+    (folder / "tally.toml").write_text(PROJECT.replace("start = 2024-01-01", ""))
+    with load(folder) as workspace, pytest.raises(TallystickError):
+        workspace.query("a", window=7)

@@ -200,6 +200,20 @@ def test_options_of_the_call_are_checked_too(read):
     assert "default_dialect' is 'nosuch'" in findings[0].message
 
 
+@pytest.mark.parametrize(
+    ("start", "day"),
+    [('"2015-01-01"', "2015-01-01"), ("datetime(2015, 1, 2, 3)", "2015-01-02"), ('"last week"', None), ("5", None)],
+)
+def test_the_start_is_a_day(read, start, day):
+    head = HEAD + "from datetime import datetime\n"
+    metrics, findings = read(M.format("").replace("@", ""), head=head, options="", tail="")
+    assert metrics[0].definition.oso.start == "2020-01-01" and findings == []
+    call = f'timeseries_metrics(start={start}, schema="oso", metric_queries={{"s": MetricQueryDef(ref="m.sql", over_all_time=True)}})\n'
+    metrics, findings = read("", head=head + call)
+    assert metrics[0].definition.oso.start == day
+    assert codes(findings) == ([] if day else ["bad-option"])
+
+
 def test_a_modifier_that_fails_costs_its_settings_only(read):
     head = HEAD + "def odd(config):\n    raise ValueError('no')\ndef none(config):\n    return None\n"
     metrics, findings = read(

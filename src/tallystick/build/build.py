@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from time import perf_counter
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tallystick.build import direct, state
 from tallystick.build.derived import build_derived, set_aside
@@ -32,6 +33,9 @@ from tallystick.engines.adapter import Engine, embedded
 from tallystick.errors import CompileError, EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
 from tallystick.sql.calendar import floor
 from tallystick.sql.grain import Grain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 HOPELESS = (StorageFullError, WarehouseLockedError, EngineBrokenError)
 """Errors after which nothing else could be built either."""
@@ -63,7 +67,15 @@ def build(
     aside = set_aside(engine, project_derived(project), there)
     ordered = in_order(models, project)
     run = _Run(
-        engine, project, state.read(engine), end, now, frozenset(model.name for model in ordered), progress, since
+        engine,
+        project,
+        state.read(engine),
+        end,
+        now,
+        frozenset(model.name for model in ordered),
+        progress,
+        since,
+        cache(engine.run),
     )
     round_about = circles(ordered, project)
     here = tuple(
@@ -107,6 +119,7 @@ class _Run:
     asked: frozenset[str]
     progress: Progress | None
     since: datetime | None = None
+    look: Callable[[str], pa.Table] | None = None
     done: list[BuiltModel] = field(default_factory=list)
     current: set[str] = field(default_factory=set)
 
@@ -179,7 +192,7 @@ def _build_directly(run: _Run, model: Model) -> None:
 
 def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
     project, old = run.project, run.states.get(model.name)
-    target = Target(model, definition_hash(model, project), project.settings.start, run.end, run.current)
+    target = Target(model, definition_hash(model, project), project.settings.start, run.end, run.current, run.look)
     definition = project.metrics[model.metric].definition
     is_full = isinstance(definition, SqlQuery) and not definition.incremental and model.time.window is None
     since = direct.refresh_from(model, min(old.covered_end, run.end), project) if old and not is_full else None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
@@ -26,6 +27,9 @@ from tallystick.sql.buckets import date_literal, literal_instant
 from tallystick.sql.calendar import Calendar, floor, local_date, shift
 from tallystick.sql.grain import Grain
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 DENSE = "dense"
 
 
@@ -33,7 +37,8 @@ DENSE = "dense"
 class Target:
     """A model to be built up to `end` (UTC), from `start` or from the beginning of its source.
 
-    `built` names the models that are up to date already and may be read instead of their sources.
+    `built` names the models that are up to date already and may be read instead of their sources, `look` runs the
+    small questions that many models of a build ask alike.
     """
 
     model: Model
@@ -41,6 +46,7 @@ class Target:
     start: datetime | None
     end: datetime
     built: Collection[str] = ()
+    look: Callable[[str], pa.Table] | None = None
 
 
 def calendar(project: Project) -> Calendar:
@@ -59,7 +65,9 @@ def refresh_from(model: Model, covered_end: datetime, project: Project) -> datet
 def create(engine: Engine, project: Project, target: Target, now: datetime) -> BuiltState:
     """Build a model from nothing beside what is there, then swap it in; what it replaces is kept and dated."""
     beside = f"_next_{target.model.name}"
-    start = target.start or first_instant(engine.run, project, target.model, engine.dialect) or target.end
+    start = (
+        target.start or first_instant(target.look or engine.run, project, target.model, engine.dialect) or target.end
+    )
     first, *more = _queries(engine, project, target, start)
     engine.create_as(beside, first)
     for query in more:

@@ -2,35 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
 
 from tallystick.compiler.definition_context import definition_context
-from tallystick.compiler.extent import first_row
-from tallystick.compiler.lower import source_names
+from tallystick.compiler.extent import first_row, first_rows_read
+from tallystick.compiler.lower import source_names, to_text
 from tallystick.compiler.model import Model
 from tallystick.compiler.order import parts
+from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.sql.calendar import Calendar, start_of_day
 
 
 def first_instant(run: Callable[[str], pa.Table], project: Project, model: Model, dialect: str) -> datetime | None:
-    """Return the earliest instant (UTC) in the sources of a model, or None where they are empty."""
+    """Return the earliest instant (UTC) in what a model is computed from, or None where that is empty.
+
+    A registry says when its history starts: what lies before is left out.
+    """
+    return _first(run, project, model, dialect, frozenset())
+
+
+def _first(
+    run: Callable[[str], pa.Table], project: Project, model: Model, dialect: str, readers: frozenset[str]
+) -> datetime | None:
     found: list[datetime] = []
-    for name in source_names(project, project.metrics[model.metric]):
+    metric = project.metrics[model.metric]
+    for name in source_names(project, metric):
         source = project.sources[name]
         if source.time is not None:
             value = run(first_row(source, project, dialect).sql(dialect)).column("first")[0].as_py()
             if value is not None:
                 found.append(_instant(value, source, project))
+    registered = None
+    if isinstance(metric.definition, SqlQuery) and not found:
+        found += _instants_read(run, project, metric.definition, dialect)
+        registered = _registered_start(metric.definition, project)
     # A definition that reads nothing but other models begins where they begin.
-    for part in () if found else parts(model, project, definition_context(project)):
-        first = first_instant(run, project, part, dialect)
-        found += [first] if first is not None else []
-    return min(found, default=None)
+    others = () if found else parts(model, project, definition_context(project))
+    for part in others:
+        if part.name not in readers:
+            first = _first(run, project, part, dialect, readers | {model.name})
+            found += [first] if first is not None else []
+    first = min(found, default=None)
+    return max(first, registered) if first is not None and registered is not None else first or registered
+
+
+def _instants_read(
+    run: Callable[[str], pa.Table], project: Project, definition: SqlQuery, dialect: str
+) -> Iterator[datetime]:
+    days = Calendar(project.settings.time_zone, project.settings.week_start)
+    for query in first_rows_read(definition, project.dialect):
+        text = to_text(query, dialect, reads=definition.dialect or project.dialect, pretty=False)
+        value = run(text).column("first")[0].as_py()
+        if isinstance(value, datetime):
+            yield value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        elif isinstance(value, date):
+            yield start_of_day(value, days)
+
+
+def _registered_start(definition: SqlQuery, project: Project) -> datetime | None:
+    start = definition.oso.start if definition.oso is not None else None
+    days = Calendar(project.settings.time_zone, project.settings.week_start)
+    return start_of_day(date.fromisoformat(start), days) if start is not None else None
 
 
 def _instant(value: date | datetime, source: Source, project: Project) -> datetime:

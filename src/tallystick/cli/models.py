@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tallystick.cli.options import FormatOption, ProjectOption, ToolOption, new_app
-from tallystick.cli.output import Format, note, write_rows
+from tallystick.cli.output import Format, note, write_json, write_rows
 from tallystick.cli.project import clone_root, opened, refuse_tool
 from tallystick.definitions.diagnostics import Severity
 
@@ -62,7 +62,10 @@ def _write_registry(file: Path, metric: str | None, form: Format) -> None:
 
     found, findings = registry_models(file)
     rows = [model for model in found if metric is None or model["metric"] == metric]
-    write_rows(rows, ("name", "kind", "metric", "entity", "time_aggregation", "window", "unit", "cron"), form)
+    if form is Format.JSON:
+        write_json(rows)
+    else:
+        write_rows(rows, ("name", "kind", "metric", "entity", "time_aggregation", "window", "unit", "cron"), form)
     for finding in findings:
         note(str(finding))
     if any(finding.severity is Severity.ERROR for finding in findings):

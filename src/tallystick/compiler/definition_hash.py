@@ -81,6 +81,7 @@ def _query_facts(metric: Metric, definition: SqlQuery, project: Project, readers
         "label": definition.label,
         "dialect": definition.dialect or project.dialect,
         "sources": sorted(definition.sources),
+        "since": definition.oso.start if definition.oso is not None else None,
         "compat": project.settings.compat,
         "cron": definition.cron if project.settings.compat else None,
         "peers": {

@@ -16,6 +16,7 @@ from tallystick.definitions.oso_registry import Surroundings, definition_of_json
 from tallystick.definitions.project import Project, Settings
 from tallystick.definitions.query_reader import QueryReader
 from tallystick.definitions.registry import MetricQueryDef
+from tallystick.definitions.registry_values import day_of
 from tallystick.errors import ProjectError
 
 
@@ -54,7 +55,7 @@ def read_json_registry(path: Path | str, queries_dir: Path | None = None) -> Reg
         metrics=tuple(metrics),
         findings=tuple(findings),
         schema=str(options.get("schema") or "oso"),
-        start=str(options["start"]) if options.get("start") else None,
+        start=day_of(options.get("start")),
         dialect=str(options.get("default_dialect") or "duckdb"),
     )
 

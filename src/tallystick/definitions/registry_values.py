@@ -7,6 +7,7 @@ by letter, `"false"` would be true.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
 from typing import Protocol, cast
 
 from tallystick.definitions.diagnostics import nearest
@@ -42,6 +43,16 @@ def is_dialect(value: object) -> bool:
     from sqlglot.dialects.dialect import Dialect
 
     return Dialect.get(value.lower()) is not None
+
+
+def day_of(value: object) -> str | None:
+    """Return the day a value names, as ISO text; None where it names none."""
+    if isinstance(value, date):
+        return value.isoformat()[:10]
+    try:
+        return datetime.fromisoformat(value).date().isoformat() if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def is_audits(value: object) -> bool:
@@ -121,6 +132,12 @@ def checked_options(options: Mapping[str, object], report: Report) -> dict[str, 
     for name, (is_right, kind) in _OPTIONS.items():
         if kept.get(name) is not None and not is_right(kept[name]):
             report("bad-option", f"'{name}' is {_shown(kept.pop(name))}", hint=f"write {kind}")
+    start = kept.get("start")
+    if start is not None:
+        kept["start"] = day_of(start)
+        if kept["start"] is None:
+            hint = 'write a day such as "2015-01-01"; until then history begins with the first row'
+            report("bad-option", f"'start' is {_shown(start)}, not a day", hint=hint, warning=True)
     return kept
 
 
