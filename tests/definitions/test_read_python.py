@@ -289,3 +289,40 @@ def test_entities_that_are_declared_are_the_ones_that_count(tmp_path):
     )
     project = load(tmp_path)
     assert list(project.entities) == ["repo"] and list(project.metrics) == ["m"]
+
+
+def test_a_module_may_hold_dataclasses_and_leaves_none_of_its_names(read):
+    head = (
+        "from __future__ import annotations\nimport typing as t\nfrom dataclasses import dataclass\n"
+        + HEAD
+        + "@dataclass\nclass Grains:\n    few: t.ClassVar[list[str]] = ['daily']\n"
+    )
+    metrics, findings = read('"m": MetricQueryDef(ref="m.sql", time_aggregations=Grains().few)', head=head)
+    assert findings == [] and metrics[0].views.grains == (Grain.DAY,)
+    assert not [name for name in sys.modules if "registry" in name and name.startswith("tally_")]
+
+
+def test_a_metric_of_two_calls_has_the_lines_of_both(read):
+    call = CALL.format(options="", metrics=M.format(""))
+    _, findings = read(M.format(""), tail=call)
+    assert [(f.code, f.line) for f in findings] == [("duplicate-name", 10)]
+    assert "registry.py:6" in findings[0].hint
+
+
+def test_what_registries_import_is_no_registry_and_their_queries_are_no_metrics(tmp_path):
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "m.sql").write_text("select 1 as amount")
+    (tmp_path / "parts.py").write_text(
+        "from metrics_tools.factory import MetricQueryDef\nM = MetricQueryDef(ref='m.sql', over_all_time=True)\n"
+    )
+    (tmp_path / "registry.py").write_text(HEAD + "from parts import M\n" + CALL.format(options="", metrics='"m": M'))
+    found = load(tmp_path)
+    assert list(found.metrics) == ["m"] and "empty-registry" not in codes(found.diagnostics)
+    (tmp_path / "registry.py").write_text(
+        HEAD + CALL.format(options="", metrics='"n": MetricQueryDef(ref="m.sql")') + "1 / 0\n"
+    )
+    assert list(load(tmp_path).metrics) == ["n"]
+    (tmp_path / "registry.py").write_text(
+        HEAD + "1 / 0\n" + CALL.format(options="", metrics='"n": MetricQueryDef(ref="m.sql")')
+    )
+    assert load(tmp_path).metrics == {}
