@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from tallystick.compiler.binding import bound_template
 from tallystick.compiler.definition_context import DefinitionContext, key_of
-from tallystick.compiler.factory_models import FactoryModel, factory_models
+from tallystick.compiler.factory_models import KEY_METRICS, METADATA, TIMESERIES, FactoryModel, factory_models
 from tallystick.compiler.model import Model
 from tallystick.compiler.plan import is_registered, metric_models
 from tallystick.compiler.sql_definition import Stage, compile_definition, definition_of, render_definition
@@ -45,6 +45,8 @@ def project_derived(project: Project) -> tuple[FactoryModel, ...]:
 
 def derived_named(project: Project, name: str) -> FactoryModel | None:
     """Return the union or description of that name, with or without its schema."""
+    if not name.rpartition(".")[2].startswith((TIMESERIES, KEY_METRICS, METADATA)):
+        return None  # the models of a large registry need not be listed to know that
     return next((model for model in project_derived(project) if name in (model.name, model.table)), None)
 
 

@@ -218,7 +218,9 @@ class Workspace:
         """
         from tallystick.build.build import build
 
-        asked = [name for name in select if derived.find(self.project, name) is None]
+        unions = derived.select(self.project, select)
+        named = {name for union in unions for name in (union.name, union.table)}
+        asked = [name for name in select if name not in named]
         models = query.select_models(self.project, asked) if asked or not select else ()
         stop = min(parse_instant(end, self.project), self.as_of) if end is not None else self.as_of
         project = query.starting_at(self.project, start)
@@ -231,7 +233,7 @@ class Workspace:
             now=self._clock(),
             since=since,
             progress=progress,
-            derived=derived.select(self.project, select),
+            derived=unions,
         )
 
     def collect(
