@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import duckdb
@@ -336,3 +337,13 @@ def test_a_circle_has_no_beginning(registry):
     (folder / "tally.toml").write_text(PROJECT.replace("start = 2024-01-01", ""))
     with load(folder) as workspace, pytest.raises(TallystickError):
         workspace.query("a", window=7)
+
+
+def test_a_registry_as_data_tells_all_it_knows(tmp_path, capsys):
+    entry = {"ref": "stars.sql", "time_aggregations": ["monthly"], "entity_types": ["project"]}
+    data = {"factory_options": {"schema": "oso", "start": "2024-01-01"}, "metrics": {"stars": entry}}
+    (tmp_path / "r.json").write_text(json.dumps(data))
+    assert run(["models", "--registry", str(tmp_path / "r.json"), "--format", "json"]) == 0
+    table = json.loads(capsys.readouterr().out)[0]
+    wanted = {"name": "oso.stars_to_project_monthly", "lookback": 1, "batch_size": 12, "partition": "month"}
+    assert wanted.items() <= table.items()
