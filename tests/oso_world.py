@@ -14,9 +14,9 @@ import duckdb
 from tallystick.compiler.contract import model_dependencies
 from tallystick.compiler.definition_context import DefinitionContext, definition_context
 from tallystick.compiler.model import Model, TimeView
-from tallystick.compiler.peers import in_order
 from tallystick.compiler.plan import plan
 from tallystick.compiler.sql_definition import compile_definition, render_definition
+from tallystick.definitions.graph import in_order
 from tallystick.definitions.metric import Metric, SqlQuery, Views
 from tallystick.definitions.project import Project, Settings
 from tallystick.definitions.read_python import read_registry

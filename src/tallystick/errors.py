@@ -81,6 +81,14 @@ class CompileError(TallystickError):
     status = 422
 
 
+class TooManyDaysError(CompileError):
+    """A definition that takes a query per day is asked for more days at a time than `days`."""
+
+    def __init__(self, message: str, days: int) -> None:
+        super().__init__(message, hint=f"run at most {days} days at a time")
+        self.days = days
+
+
 class EngineError(TallystickError):
     """A warehouse refused, failed or could not be reached."""
 

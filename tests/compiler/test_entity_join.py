@@ -53,6 +53,35 @@ def test_a_member_reached_by_two_paths_counts_once():
     assert amounts(SUMS, "collection", compat="oso") == {"c1": 22, "c2": 1, None: 10000}
 
 
+COUNTED = "@metric_name() as metric, count(distinct {}to_artifact_id) as amount"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"select {HEAD}, e.to_artifact_id, '' as from_artifact_id, {COUNTED.format('e.')} from oso.events_daily e where {RANGE} group by 1, 2, 3, 4, 5",
+        f"with e as (select * from (select bucket_day, event_source, to_artifact_id from oso.events_daily e where {RANGE}) x) "
+        f"select {HEAD}, e.to_artifact_id, '' as from_artifact_id, {COUNTED.format('e.')} from e group by 1, 2, 3, 4, 5",
+        f"select {HEAD}, e.to_artifact_id, '' as from_artifact_id, {COUNTED.format('')} from "
+        f"(select bucket_day, event_source, to_artifact_id from oso.events_daily e where {RANGE}) e group by 1, 2, 3, 4, 5",
+    ],
+)
+def test_things_that_are_counted_themselves_stay_what_they_are(sql):
+    assert amounts(sql, "project") == {"p1": 2, "p2": 1, "p3": 1}
+    assert amounts(sql, "collection") == {"c1": 2, "c2": 1}
+
+
+def test_partitions_of_inner_queries_are_left_to_them():
+    sql = f"""
+    with ranked as (
+      select e.bucket_day, event_source, to_artifact_id, amount, row_number() over (partition by to_artifact_id order by amount) as place
+      from oso.events_daily e where {RANGE}
+    )
+    select {HEAD}, to_artifact_id, '' as from_artifact_id, @metric_name() as metric, count(distinct to_artifact_id) + min(place) as amount
+    from ranked e group by 1, 2, 3, 4, 5"""
+    assert amounts(sql, "project") == {"p1": 3, "p2": 2, "p3": 2}
+
+
 PEOPLE = f"""
 with people as (
   select {HEAD}, e.to_artifact_id, e.from_artifact_id, sum(e.amount) as part

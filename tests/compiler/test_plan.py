@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tallystick.compiler.plan import find_metric, metric_models, plan
-from tallystick.definitions.metric import Aggregate, Metric, Views
+from tallystick.definitions.metric import Aggregate, Metric, SqlQuery, Views
+from tallystick.definitions.oso_options import OsoOptions
 from tallystick.definitions.project import Project, Settings
 from tallystick.errors import DefinitionError, UnknownNameError
 from tallystick.sql.grain import Grain, Window, WindowUnit, parse_grain, parse_window
@@ -40,6 +43,13 @@ def test_a_metric_without_views_takes_the_defaults_or_days():
     defaults = Views(entities=("project",), grains=(Grain.MONTH,), all_time=True)
     names = [model.name for model in plan(project(metric(), defaults=defaults))]
     assert names == ["stars_to_project_monthly", "stars_to_project_over_all_time"]
+
+
+@pytest.mark.parametrize("views", [{"entities": ("project",)}, {"grains": (Grain.DAY,)}])
+def test_a_metric_of_a_registry_has_the_tables_it_names_and_no_others(views):
+    registered = replace(metric(**views), definition=SqlQuery(sql="select 1", oso=OsoOptions()))
+    defaults = Views(entities=("project",), grains=(Grain.MONTH,), all_time=True)
+    assert plan(project(registered, defaults=defaults)) == ()
 
 
 def test_a_disabled_metric_has_no_models():

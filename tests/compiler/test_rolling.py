@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oso_world import connect, context, events, project, sql_metric, text
 from tallystick.compiler.model import Model, TimeView
-from tallystick.errors import CompileError
+from tallystick.errors import CompileError, TooManyDaysError
 from tallystick.sql.grain import Window, WindowUnit
 
 HEAD = "@metrics_sample_date(e.bucket_day) as metrics_sample_date, e.event_source, e.to_artifact_id, '' as from_artifact_id"
@@ -22,6 +22,8 @@ SHAPES = {
     "cte": f"with rows as ({PLAIN}) select * from rows where amount > 0",
     "windowed": f"select {HEAD}, @metric_name() as metric, sum(e.amount) over (partition by e.to_artifact_id) as amount {WHERE}",
     "constant": f"select @metrics_end('DATE') as metrics_sample_date, e.event_source, e.to_artifact_id, '' as from_artifact_id, @metric_name() as metric, sum(e.amount) as amount {WHERE} group by 2, 3",
+    "full join": f"with a as ({PLAIN}), b as ({PLAIN.replace('.to_artifact_id, ', '.to_artifact_id, 1 as one, ')}) select a.metrics_sample_date, a.event_source, a.to_artifact_id, '' as from_artifact_id, a.metric, count(*) as amount from a full join b on a.to_artifact_id = b.to_artifact_id where a.amount > 0 group by 1, 2, 3, 4, 5",
+    "semi join": f"with a as ({PLAIN}) select a.* from a semi join a as b on a.amount < b.amount",
     "length": PLAIN.replace("count(", "100 / @metrics_sample_interval_length(e.bucket_day, 'day') + count("),
 }
 CON = connect(events(seed=3, count=120))
@@ -58,6 +60,14 @@ def test_without_lateral_joins_days_are_written_out_up_to_a_limit():
     assert shape(SHAPES["grouped"], compat="oso", days=3).count("UNION ALL") == 2
     with pytest.raises(CompileError, match="cannot be rolled over 63 days"):
         shape(SHAPES["windowed"], "bigquery", days=63)
+
+
+def test_joins_that_lateral_ones_do_not_take_are_written_out():
+    assert shape(SHAPES["full join"], days=3).count("UNION ALL") == 2
+    assert shape(SHAPES["full join"], "postgres", days=3).count("UNION ALL") == 0
+    with pytest.raises(TooManyDaysError) as caught:
+        shape(SHAPES["full join"], days=63)
+    assert caught.value.days == 62 and "at most 62 days" in caught.value.hint
 
 
 def test_a_definition_without_macros_of_the_run_is_read_once():

@@ -145,7 +145,30 @@ M = '"m": MetricQueryDef(ref="m.sql", over_all_time=True{})'
         (M.format(', rolling=RollingConfig(windows=[10000], unit="day", cron="@daily")'), "bad-window", "ten years", None),
         (M.format(', rolling=RollingConfig(windows=["x"], unit="day", cron="@daily")'), "bad-window", "", "whole numbers"),
         (M.format(', rolling=RollingConfig(windows=[3], unit="moon", cron="@daily")'), "bad-window", "'moon'", "day, week"),
-        (M.format(', rolling=RollingConfig(windows=[3], unit="day", crons="@daily")'), "unknown-option", "'crons'", "cron"),
+        (M.format(', rolling=RollingConfig(windows=[3], unit="day", cron="@daily", slot=8)'), "unknown-option", "'slot'", "slots"),
+        (M.format(', rolling=RollingConfig(windows=[3], unit="day")'), "missing-option", "when to run", "@daily"),
+        (M.format(', rolling=RollingConfig(windows=[3], unit="day", cron="@dayly")'), "bad-option", "'@dayly'", "@daily"),
+        (M.format(', rolling=RollingConfig(windows=[3, True], unit="day", cron="@daily")'), "bad-window", "True", "whole numbers"),
+        (M.format(', rolling=RollingConfig(windows=[3, "30"], unit="day", cron="@daily")'), "bad-window", "'30'", "whole numbers"),
+        (M.format(', rolling=RollingConfig(windows=30, unit="day", cron="@daily")'), "bad-window", "windows is 30", "windows=["),
+        (M.format(', rolling=RollingConfig(windows=[], unit="day", cron="@daily")'), "bad-window", "empty", "windows=["),
+        (M.format(', rolling=RollingConfig(unit="day", cron="@daily")'), "bad-window", "no windows", "windows=["),
+        (M.format(', rolling=RollingConfig(windows=[3], unit="day", cron="@daily", slots="8")'), "bad-option", "slots is '8'", "whole number"),
+        (M.format(', rolling="30 days"'), "bad-option", "rolling is '30 days'", "RollingConfig("),
+        (M.format(', time_aggregations="daily"'), "bad-option", "time_aggregations is 'daily'", '["daily"'),
+        (M.format(', entity_types="project"'), "bad-option", "entity_types is 'project'", '["artifact"'),
+        (M.format(', enabled="false"'), "bad-option", "enabled is 'false'", "True or False"),
+        (M.format(', additional_tags="code"'), "bad-option", "additional_tags is 'code'", "list of texts"),
+        (M.format(', audits=["no_gaps"]'), "bad-option", "audits is ['no_gaps']", "(name, "),
+        (M.format(', vars=["x"]'), "bad-option", "vars is ['x']", "a dict"),
+        (M.format(', dialect="nosuch"'), "bad-option", "dialect is 'nosuch'", "SQL dialect"),
+        (M.format(", metadata={}"), "bad-option", "metadata is {}", "MetricMetadata("),
+        (M.format(', metadata=MetricMetadata(display_name="M")'), "missing-option", "no description", "description="),
+        (M.format(', metadata=MetricMetadata(display_name="M", description=3)'), "bad-option", "description is 3", "description="),
+        (M.format(', metadata=MetricMetadata(display_name="M", description="m", label="x")'), "unknown-option", "'label'", None),
+        ('"m": MetricQueryDef(over_all_time=True)', "missing-option", "no ref", "ref="),
+        ('"m": MetricQueryDef(ref=3, over_all_time=True)', "bad-option", "ref is 3", "ref="),
+        (M.format(", entity_types=[]"), "no-views", "no entity", "entity_types"),
         (M.format(', vars={"x": object()}'), "bad-option", "neither text nor a number", None),
         ('"m": MetricQueryDef(ref="m.sql")', "no-views", "has no tables", None),
         ('"m": MetricQueryDef(ref="n.sql", over_all_time=True)', "missing-file", "no file 'n.sql'", "looked in metrics, oso_metrics"),
@@ -170,6 +193,25 @@ def test_options_of_the_call_are_checked_too(read):
     path_free = HEAD + "timeseries_metrics(metric_queries=[])\n"
     _, findings = read(M.format(""), head=path_free)
     assert sorted(codes(findings)) == ["bad-option", "missing-option", "missing-option"]
+    options = 'default_dialect="nosuch", enabled="no", audits="a", metadata_modifiers=[3], '
+    metrics, findings = read(M.format(""), options=options)
+    assert [m.name for m in metrics] == ["m"] and codes(findings) == ["bad-option"] * 4
+    assert {finding.line for finding in findings} == {5}
+    assert "default_dialect' is 'nosuch'" in findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("start", "day"),
+    [('"2015-01-01"', "2015-01-01"), ("datetime(2015, 1, 2, 3)", "2015-01-02"), ('"last week"', None), ("5", None)],
+)
+def test_the_start_is_a_day(read, start, day):
+    head = HEAD + "from datetime import datetime\n"
+    metrics, findings = read(M.format("").replace("@", ""), head=head, options="", tail="")
+    assert metrics[0].definition.oso.start == "2020-01-01" and findings == []
+    call = f'timeseries_metrics(start={start}, schema="oso", metric_queries={{"s": MetricQueryDef(ref="m.sql", over_all_time=True)}})\n'
+    metrics, findings = read("", head=head + call)
+    assert metrics[0].definition.oso.start == day
+    assert codes(findings) == ([] if day else ["bad-option"])
 
 
 def test_a_modifier_that_fails_costs_its_settings_only(read):
@@ -247,3 +289,40 @@ def test_entities_that_are_declared_are_the_ones_that_count(tmp_path):
     )
     project = load(tmp_path)
     assert list(project.entities) == ["repo"] and list(project.metrics) == ["m"]
+
+
+def test_a_module_may_hold_dataclasses_and_leaves_none_of_its_names(read):
+    head = (
+        "from __future__ import annotations\nimport typing as t\nfrom dataclasses import dataclass\n"
+        + HEAD
+        + "@dataclass\nclass Grains:\n    few: t.ClassVar[list[str]] = ['daily']\n"
+    )
+    metrics, findings = read('"m": MetricQueryDef(ref="m.sql", time_aggregations=Grains().few)', head=head)
+    assert findings == [] and metrics[0].views.grains == (Grain.DAY,)
+    assert not [name for name in sys.modules if "registry" in name and name.startswith("tally_")]
+
+
+def test_a_metric_of_two_calls_has_the_lines_of_both(read):
+    call = CALL.format(options="", metrics=M.format(""))
+    _, findings = read(M.format(""), tail=call)
+    assert [(f.code, f.line) for f in findings] == [("duplicate-name", 10)]
+    assert "registry.py:6" in findings[0].hint
+
+
+def test_what_registries_import_is_no_registry_and_their_queries_are_no_metrics(tmp_path):
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "m.sql").write_text("select 1 as amount")
+    (tmp_path / "parts.py").write_text(
+        "from metrics_tools.factory import MetricQueryDef\nM = MetricQueryDef(ref='m.sql', over_all_time=True)\n"
+    )
+    (tmp_path / "registry.py").write_text(HEAD + "from parts import M\n" + CALL.format(options="", metrics='"m": M'))
+    found = load(tmp_path)
+    assert list(found.metrics) == ["m"] and "empty-registry" not in codes(found.diagnostics)
+    (tmp_path / "registry.py").write_text(
+        HEAD + CALL.format(options="", metrics='"n": MetricQueryDef(ref="m.sql")') + "1 / 0\n"
+    )
+    assert list(load(tmp_path).metrics) == ["n"]
+    (tmp_path / "registry.py").write_text(
+        HEAD + "1 / 0\n" + CALL.format(options="", metrics='"n": MetricQueryDef(ref="m.sql")')
+    )
+    assert load(tmp_path).metrics == {}

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from oso_world import ROOT
+from tallystick.compiler.plan import plan
 from tallystick.definitions.read_registry_json import read_json_registry, registry_project
 from tallystick.errors import ProjectError
 from tallystick.sql.grain import Window
@@ -57,3 +58,25 @@ def test_what_is_no_registry_is_refused(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(ProjectError, match=message):
         read_json_registry(path)
+
+
+def test_mistakes_are_told_on_the_line_of_their_metric(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text("""{"factory_options": {"schema": "oso", "start": "x"}, "metrics": {
+        "a": {"ref": "a.sql", "over_all_time": true, "entity_types": ["artifact", "projct"]},
+        "b": {"over_all_time": true},
+        "c": {"ref": "c.sql", "time_aggregations": ["daily"]},
+        "c": {"ref": "c.sql", "over_all_time": true}
+    }}""")
+    registry = read_json_registry(path)
+    assert [(f.code, f.line) for f in registry.findings] == [
+        ("duplicate-name", 5),
+        ("bad-option", None),
+        ("missing-option", 3),
+        ("unknown-entity", 2),
+    ]
+    assert "did you mean 'project'?" in registry.findings[-1].hint
+    assert [m.name for m in plan(registry_project(registry))] == [
+        "a_to_artifact_over_all_time",
+        *(f"c_to_{entity}_over_all_time" for entity in ("artifact", "project", "collection")),
+    ]

@@ -176,6 +176,16 @@ def test_a_parse_error_has_a_place_and_jinja_a_hint():
         parse_template("select a\nfrom e\nwhere {{ x }} and (", "duckdb")
     assert caught.value.at.line == 3
     assert "Jinja" in caught.value.hint
+    for text in ("select a\nfrom {{ e }}", "select a\n{% if x %} from e {% endif %}"):
+        with pytest.raises(ExpressionError, match="Jinja template") as caught:
+            parse_template(text, "duckdb")
+        assert caught.value.at.line == 2
+    assert parse_template("select {'a': {'b': 1}} as x", "duckdb").named_selects == ["x"]
+
+
+def test_a_parse_error_is_told_without_names_of_classes():
+    with pytest.raises(ExpressionError, match=r"missing for Where$"):
+        parse_template("select a from e where", "duckdb")
 
 
 def test_slots_are_filled_and_a_variable_without_a_value_is_named():

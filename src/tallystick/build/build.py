@@ -9,26 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from time import perf_counter
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tallystick.build import direct, state
+from tallystick.build.derived import build_derived, set_aside
 from tallystick.build.direct import Target
 from tallystick.build.one_pass import Found, build_family, look
 from tallystick.build.report import Action, BuildReport, BuiltModel, Progress
 from tallystick.build.state import BuiltState
-from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.definition_hash import definition_hash
+from tallystick.compiler.derived_models import project_derived
+from tallystick.compiler.factory_models import FactoryModel
 from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.family import Family, families
-from tallystick.compiler.order import cycle, in_order
-from tallystick.compiler.peers import in_a_cycle
+from tallystick.compiler.order import circles, in_a_circle, in_order
+from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
 from tallystick.errors import CompileError, EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
 from tallystick.sql.calendar import floor
 from tallystick.sql.grain import Grain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 HOPELESS = (StorageFullError, WarehouseLockedError, EngineBrokenError)
 """Errors after which nothing else could be built either."""
@@ -45,8 +51,9 @@ def build(
     now: datetime,
     since: datetime | None = None,
     progress: Progress | None = None,
+    derived: Sequence[FactoryModel] = (),
 ) -> BuildReport:
-    """Build models up to `end`; a model that fails is reported and leaves the others alone.
+    """Build models up to `end`, then what is `derived` from them; one that fails leaves the others alone.
 
     `since` restates: rows from then on are read again, however old, and all that follows from them.
     Raise StorageFullError, WarehouseLockedError or EngineBrokenError: nothing that follows could succeed either.
@@ -54,9 +61,14 @@ def build(
     started = perf_counter()
     before = _look(engine)
     drop_leftovers(engine, before.relations)
+    aside = set_aside(engine, project_derived(project), before.relations)
     ordered = in_order(models, project)
-    run = _Run(engine, project, before, end, now, frozenset(model.name for model in ordered), progress, since)
-    here = tuple(model for model in ordered if not _lies_elsewhere(run, model) and not _goes_in_circles(run, model))
+    asked = frozenset(model.name for model in ordered)
+    run = _Run(engine, project, before, end, now, asked, progress, since, cache(engine.run))
+    round_about = circles(ordered, project)
+    here = tuple(
+        model for model in ordered if not _lies_elsewhere(run, model) and not _is_circular(run, model, round_about)
+    )
     groups, rest = families(project, here) if engine.capabilities.one_pass else ((), here)
     try:
         for family in groups:
@@ -70,7 +82,10 @@ def build(
         _build_directly(run, model)
     place = {model.name: index for index, model in enumerate(ordered)}
     done = tuple(sorted(run.done, key=lambda outcome: place[outcome.name]))
-    return BuildReport(models=done, seconds=perf_counter() - started)
+    wanted = {model.table for model in derived}
+    unions = (*derived, *(model for model in aside if model.table not in wanted))
+    after = tuple(build_derived(engine, project, unions, end=end, now=now)) if unions else ()
+    return BuildReport(models=(*done, *after), seconds=perf_counter() - started)
 
 
 def _look(engine: Engine) -> Found:
@@ -103,6 +118,7 @@ class _Run:
     asked: frozenset[str]
     progress: Progress | None
     since: datetime | None = None
+    look: Callable[[str], pa.Table] | None = None
     done: list[BuiltModel] = field(default_factory=list)
     current: set[str] = field(default_factory=set)
 
@@ -142,12 +158,12 @@ def _lies_elsewhere(run: _Run, model: Model) -> bool:
     return bool(away)
 
 
-def _goes_in_circles(run: _Run, model: Model) -> bool:
-    """Report a model that is made of itself: no order would build its parts first."""
-    circle = cycle(model, run.project, definition_context(run.project))
-    if circle:
-        run.finish(_failure(model, in_a_cycle([part.name for part in circle])))
-    return bool(circle)
+def _is_circular(run: _Run, model: Model, circles: Mapping[str, Sequence[str]]) -> bool:
+    """Report a model that is made from itself: no order would build its parts first."""
+    path = circles.get(model.name)
+    if path is not None:
+        run.finish(_failure(model, in_a_circle(path)))
+    return path is not None
 
 
 def _build_family(run: _Run, family: Family, before: Found | None) -> None:
@@ -180,8 +196,10 @@ def _build_directly(run: _Run, model: Model) -> None:
 
 def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
     project, old = run.project, run.states.get(model.name)
-    target = Target(model, definition_hash(model, project), project.settings.start, run.end, run.current)
-    since = direct.refresh_from(model, min(old.covered_end, run.end), project) if old else None
+    target = Target(model, definition_hash(model, project), project.settings.start, run.end, run.current, run.look)
+    definition = project.metrics[model.metric].definition
+    is_full = isinstance(definition, SqlQuery) and not definition.incremental and model.time.window is None
+    since = direct.refresh_from(model, min(old.covered_end, run.end), project) if old and not is_full else None
     if since is not None and run.since is not None:
         since = min(since, floor(run.since, model.time.grain or Grain.DAY, direct.calendar(project)))
     if old is None or since is None or old.definition_hash != target.definition_hash or old.storage != direct.DENSE:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from tallystick.build import relations, state
-from tallystick.build.extent import history_start
+from tallystick.build.extent import first_instant
 from tallystick.build.state import BuiltState
 from tallystick.compiler.aggregate_model import BUCKET, VALUE, N
+from tallystick.compiler.contract import contracted
 from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.lower import bucket_column, key_columns, lower, lower_from_parts, to_text
 from tallystick.compiler.model import Model
 from tallystick.compiler.order import parts
 from tallystick.compiler.span import Span
-from tallystick.definitions.metric import Formula, Metric
+from tallystick.definitions.metric import Formula, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
+from tallystick.errors import TooManyDaysError
 from tallystick.sql.buckets import date_literal, literal_instant
 from tallystick.sql.calendar import Calendar, floor, local_date, shift
 from tallystick.sql.grain import Grain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DENSE = "dense"
 
@@ -31,7 +37,8 @@ DENSE = "dense"
 class Target:
     """A model to be built up to `end` (UTC), from `start` or from the beginning of its source.
 
-    `built` names the models that are up to date already and may be read instead of their sources.
+    `built` names the models that are up to date already and may be read instead of their sources, `look` runs the
+    small questions that many models of a build ask alike.
     """
 
     model: Model
@@ -39,6 +46,7 @@ class Target:
     start: datetime | None
     end: datetime
     built: Collection[str] = ()
+    look: Callable[[str], pa.Table] | None = None
 
 
 def calendar(project: Project) -> Calendar:
@@ -57,9 +65,13 @@ def refresh_from(model: Model, covered_end: datetime, project: Project) -> datet
 def create(engine: Engine, project: Project, target: Target, now: datetime) -> BuiltState:
     """Build a model from nothing beside what is there, then swap it in; what it replaces is kept and dated."""
     beside = f"_next_{target.model.name}"
-    start = target.start or history_start(engine.run, project, target.model, engine.dialect) or target.end
-    query = model_query(engine, project, target.model, Span(start, target.end, calendar(project)), target.built)
-    engine.create_as(beside, query)
+    start = (
+        target.start or first_instant(target.look or engine.run, project, target.model, engine.dialect) or target.end
+    )
+    first, *more = _queries(engine, project, target, start)
+    engine.create_as(beside, first)
+    for query in more:
+        engine.execute(f"INSERT INTO {state.table(engine, beside)} {query}")
     with engine.transaction():
         relations.publish(engine, beside, target.model.name, target.definition_hash, now)
         return record(engine, target, start, now)
@@ -73,17 +85,35 @@ def refresh(
     Where the engine has no transactions, old and new rows are put together beside and swapped in.
     """
     name = state.table(engine, target.model.name)
-    query = model_query(engine, project, target.model, Span(since, target.end, calendar(project)), target.built)
+    queries = _queries(engine, project, target, since)
     kept = _from_bucket(target.model, since, project, engine.dialect).sql(engine.dialect)
     if not engine.capabilities.transactions:
         beside = f"_next_{target.model.name}"
-        engine.create_as(beside, f"SELECT * FROM {name} WHERE NOT ({kept}) UNION ALL SELECT * FROM ({query}) AS fresh")
+        first, *more = queries
+        engine.create_as(beside, f"SELECT * FROM {name} WHERE NOT ({kept}) UNION ALL SELECT * FROM ({first}) AS fresh")
+        for query in more:
+            engine.execute(f"INSERT INTO {state.table(engine, beside)} {query}")
         relations.publish(engine, beside, target.model.name, target.definition_hash, now)
         return record(engine, target, old.covered_start, now)
     with engine.transaction():
         engine.execute(f"DELETE FROM {name} WHERE {kept}")
-        engine.execute(f"INSERT INTO {name} {query}")
+        for query in queries:
+            engine.execute(f"INSERT INTO {name} {query}")
         return record(engine, target, old.covered_start, now)
+
+
+def _queries(engine: Engine, project: Project, target: Target, start: datetime) -> list[str]:
+    """Return the queries that compute a model's rows from `start` on: one, or a few where it takes many days each."""
+    model, days = target.model, calendar(project)
+    try:
+        return [model_query(engine, project, model, Span(start, target.end, days), target.built)]
+    except TooManyDaysError as error:
+        found: list[str] = []
+        while start < target.end:
+            stop = min(shift(floor(start, Grain.DAY, days), Grain.DAY, error.days, days), target.end)
+            found.append(model_query(engine, project, model, Span(start, stop, days), target.built))
+            start = stop
+        return found
 
 
 def model_query(engine: Engine, project: Project, model: Model, span: Span, built: Collection[str] = ()) -> str:
@@ -92,6 +122,8 @@ def model_query(engine: Engine, project: Project, model: Model, span: Span, buil
     A derived model is computed from the rows of its operands where all of them are among the `built` models.
     """
     query = _from_built(engine, project, model, span, built) or lower(model, project, span, engine.dialect)
+    if isinstance(project.metrics[model.metric].definition, SqlQuery):
+        query = contracted(query, model, definition_context(project, engine.dialect))
     if N not in query.named_selects:
         return to_text(query, engine.dialect, reads=project.dialect, pretty=False)
     names = [name for name in query.named_selects if name != N]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tallystick.cli.options import FormatOption, ProjectOption, ToolOption, new_app
-from tallystick.cli.output import Format, note, write_rows
+from tallystick.cli.output import Format, note, write_json, write_rows
 from tallystick.cli.project import clone_root, opened, refuse_tool
 from tallystick.definitions.diagnostics import Severity
 
 if TYPE_CHECKING:
+    from tallystick.compiler.factory_models import FactoryModel
     from tallystick.compiler.model import Model
 
 app = new_app()
@@ -32,7 +33,7 @@ def models(
 ) -> None:
     """List the models a project compiles to, by name.
 
-    There is one per metric, entity and time view; a registry has unions and metadata as well. In a metric-hub
+    There is one per metric, entity and time view; a registry has unions and metadata as well, listed unless METRIC is given. In a metric-hub
     clone, METRIC is PLATFORM.NAME; metrics that have no ordinary form are told on stderr.
     """
     if registry is not None:
@@ -45,11 +46,14 @@ def models(
         return
     refuse_tool(tool)
     with opened(project) as workspace:
-        _write(workspace.models(metric), form)
+        _write(workspace.models(metric), form, workspace.derived() if metric is None else ())
 
 
-def _write(found: Iterable[Model], form: Format) -> None:
-    rows = [{"name": m.name, "metric": m.metric, "entity": m.entity, "view": m.time.suffix, "by": m.by} for m in found]
+def _write(found: Iterable[Model], form: Format, derived: Iterable[FactoryModel] = ()) -> None:
+    rows: list[dict[str, object]] = [
+        {"name": m.name, "metric": m.metric, "entity": m.entity, "view": m.time.suffix, "by": m.by} for m in found
+    ]
+    rows += [{"name": m.table, "metric": m.metric, "entity": m.entity, "view": m.kind, "by": ()} for m in derived]
     write_rows(rows, ("name", "metric", "entity", "view", "by"), form)
 
 
@@ -58,7 +62,10 @@ def _write_registry(file: Path, metric: str | None, form: Format) -> None:
 
     found, findings = registry_models(file)
     rows = [model for model in found if metric is None or model["metric"] == metric]
-    write_rows(rows, ("name", "kind", "metric", "entity", "time_aggregation", "window", "unit", "cron"), form)
+    if form is Format.JSON:
+        write_json(rows)
+    else:
+        write_rows(rows, ("name", "kind", "metric", "entity", "time_aggregation", "window", "unit", "cron"), form)
     for finding in findings:
         note(str(finding))
     if any(finding.severity is Severity.ERROR for finding in findings):

@@ -222,10 +222,14 @@ def _on_terminal(folder: Path, request: RenderRequest) -> int:
     from tallystick.cli.project import opened
     from tallystick.cli.sql_text import write_text
     from tallystick.compiler.plan import plan
+    from tallystick.service import derived
     from tallystick.service.render import requested_models
 
     with opened(folder) as workspace:
         project, as_of = workspace.project, workspace.as_of
+        if derived.find(project, request.model or request.metric) is not None:
+            write_sql(workspace.render(request.metric or "", model=request.model, dialect=request.dialect))
+            return 0
         if request.metric in project.metrics or request.metric is None:
             offered = [model for model in plan(project) if request.metric in (None, model.metric)]
         else:

@@ -5,7 +5,7 @@ Every model of a metric is compiled; findings are collected, and one metric neve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sqlglot import exp
 
@@ -15,7 +15,7 @@ from tallystick.compiler.derived_models import name_collisions
 from tallystick.compiler.entity_join import base_entity
 from tallystick.compiler.labels import Labels, output_labels, wanted_labels
 from tallystick.compiler.model import Model
-from tallystick.compiler.peers import in_order, misalignment
+from tallystick.compiler.peers import misalignment
 from tallystick.compiler.plan import metric_models
 from tallystick.compiler.sql_definition import (
     Stage,
@@ -25,6 +25,7 @@ from tallystick.compiler.sql_definition import (
     unused_variables,
 )
 from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error, nearest, sort
+from tallystick.definitions.graph import ARROW, cycles
 from tallystick.definitions.metric import Metric, SqlQuery
 from tallystick.errors import CompileError, DefinitionError
 from tallystick.sql.grain import Grain
@@ -127,16 +128,53 @@ def output_columns(tree: exp.Query) -> list[str] | None:
     return None if "*" in names or any(select.is_star for select in tree.selects) else [n.lower() for n in names]
 
 
+def contract_columns(metric: Metric, model: Model, columns: Collection[str], context: DefinitionContext) -> list[str]:
+    """Return the columns every metric table has, in their order; `columns` tells how the entity's key is written."""
+    base, entity = base_entity(definition_of(metric), context), context.entities[model.entity]
+    prefixed = f"to_{model.entity}_id"
+    key = entity.key.lower() if prefixed not in columns and entity.key.lower() in columns else prefixed
+    return ["metrics_sample_date", "event_source", key, f"from_{base.name}_id", "metric", "amount"]
+
+
+def contracted(query: exp.Query, model: Model, context: DefinitionContext) -> exp.Query:
+    """Return a definition's query with exactly the columns of a metric table, in their order (spec oso §1).
+
+    What is beyond them is dropped; a registry's tables have the two that may be left out, too. Raise CompileError
+    where one is missing that nothing can stand for.
+    """
+    metric, columns = context.project.metrics[model.metric], output_columns(query)
+    if columns is None or model.entity not in context.entities:
+        return query
+    for finding in _contract(metric, model, query, context):
+        if finding.severity is Severity.ERROR:
+            raise CompileError(finding.message, at=finding.location, hint=finding.hint)
+    expected = contract_columns(metric, model, columns, context)
+    spare = {name for name in expected if name not in columns}
+    is_complete = spare <= {"event_source", expected[3]}
+    if definition_of(metric).oso is None:
+        expected = [name for name in expected if name in columns]
+    if columns == expected or not is_complete:
+        return query
+    written = dict(zip(columns, map(_output_name, query.selects), strict=True))
+    chosen = [
+        exp.Literal.string("").as_(name) if name in spare else exp.column(written[name].copy()) for name in expected
+    ]
+    return exp.select(*chosen).from_(query.subquery("model", copy=False), copy=False)
+
+
+def _output_name(projection: exp.Expr) -> exp.Identifier:
+    """Return the name a projection is put out under, quoted as it is written."""
+    name = projection.args["alias"] if isinstance(projection, exp.Alias) else projection.this
+    return name if isinstance(name, exp.Identifier) else exp.to_identifier(projection.alias_or_name)
+
+
 def _contract(metric: Metric, model: Model, tree: exp.Query, context: DefinitionContext) -> Iterator[Diagnostic]:
     """Compare what a definition puts out with the columns of every metric table (spec oso §1)."""
     columns = output_columns(tree)
     if columns is None:
         return
     at, base = metric.origin.of("sql"), base_entity(definition_of(metric), context)
-    entity = context.entities[model.entity]
-    prefixed = f"to_{model.entity}_id"
-    key = entity.key.lower() if prefixed not in columns and entity.key.lower() in columns else prefixed
-    expected = ["metrics_sample_date", "event_source", key, f"from_{base.name}_id", "metric", "amount"]
+    expected = contract_columns(metric, model, columns, context)
     for name in [n for n in expected if n not in columns]:
         yield _missing(metric, model, name, columns, base.name, context)
     for name in [n for n in columns if n not in expected]:
@@ -158,7 +196,7 @@ def _missing(
         message = f"'{metric.name}' puts out no '{name}'"
         return diagnose("missing-column", message, at, severity=Severity.WARNING, hint=f"add '' AS {name}")
     if name == f"to_{model.entity}_id" and (f"to_{base}_id" in columns or context.entities[base].key in columns):
-        tables = ", ".join(sorted({t.name for t in _tables(metric, context)}))
+        tables = ", ".join(sorted({t.name for t in tables_of(metric, context)}))
         message = f"'{metric.name}' stays at {base} level in its {model.entity} tables: it reads no known event source"
         hint = f"add the table that carries to_{base}_id to timeseries_sources (it reads {tables})"
         severity = Severity.WARNING if context.is_oso else Severity.ERROR
@@ -166,7 +204,8 @@ def _missing(
     return diagnose("missing-column", f"'{metric.name}' puts out no '{name}'", at, hint=f"select … AS {name}")
 
 
-def _tables(metric: Metric, context: DefinitionContext) -> Iterator[exp.Table]:
+def tables_of(metric: Metric, context: DefinitionContext) -> Iterator[exp.Table]:
+    """Yield the tables a definition reads under their own names: no common tables, no peers."""
     definition = definition_of(metric)
     tree = bound_template(definition.sql, context.dialect_of(definition))
     derived = {cte.alias for cte in tree.find_all(exp.CTE)}
@@ -176,12 +215,16 @@ def _tables(metric: Metric, context: DefinitionContext) -> Iterator[exp.Table]:
 
 
 def _cycles(metrics: list[Metric], context: DefinitionContext) -> list[Diagnostic]:
-    """Report metrics that read each other in a circle, as a path."""
-    try:
-        in_order(model_dependencies(metrics, context))
-    except CompileError as error:
-        return [from_error("peer-cycle", error)]
-    return []
+    """Report metrics that read each other in a circle, each circle once as a path of tables."""
+    places = {metric.name: metric.origin.location for metric in metrics}
+    owners = {model.name: model.metric for metric in metrics for model in metric_models(metric, context.project)}
+    found: dict[frozenset[str], Diagnostic] = {}
+    for path in cycles(model_dependencies(metrics, context)):
+        message = f"metrics read each other in a cycle: {ARROW.join(path)}"
+        hint = "break it at one of these tables"
+        circle = frozenset(owners[name] for name in path)
+        found.setdefault(circle, diagnose("peer-cycle", message, places[owners[path[0]]], hint=hint))
+    return list(found.values())
 
 
 def model_dependencies(metrics: list[Metric], context: DefinitionContext) -> dict[str, tuple[str, ...]]:
@@ -208,6 +251,16 @@ def _collisions(context: DefinitionContext) -> list[Diagnostic]:
     ]
 
 
+def _differences_of_entities(metric: Metric, context: DefinitionContext) -> Iterator[str]:
+    base = base_entity(definition_of(metric), context).name
+    if all(entity == base for entity in metric.views.entities):
+        return
+    yield "a member reached by two paths counts twice (spec oso §9.3)"
+    events = (table for table in tables_of(metric, context) if table.name in context.sources)
+    if any(table.find_ancestor(exp.CTE, exp.Subquery) for table in events):
+        yield f"what its inner queries compute stays at {base} level (spec oso §6)"
+
+
 def _differences(metric: Metric, template: exp.Query, context: DefinitionContext) -> Iterator[Diagnostic]:
     """Say where OSO's profile gives other numbers than the default would (spec oso §9)."""
     views, used = metric.views, {macro.name for _, macro in calls(template)}
@@ -222,8 +275,11 @@ def _differences(metric: Metric, template: exp.Query, context: DefinitionContext
         reasons.append("the last day of a window is lost on timestamps (spec oso §9.5)")
     if "metrics_sample_interval_length" in used and (views.all_time or views.rolling):
         reasons.append("interval lengths are 0 over all time and a day short in windows (spec oso §9.4)")
-    if len(views.entities) > 1:
-        reasons.append("a member reached by two paths counts twice (spec oso §9.3)")
+    if "metrics_sample_interval_length" in used and views.grains:
+        reasons.append("an average over a bucket that still runs is divided by the whole bucket (spec oso §9.12)")
+    if views.rolling and definition_of(metric).cron not in (None, "@daily"):
+        reasons.append(f"windows end on the ticks of {definition_of(metric).cron} only (spec oso §7.2)")
+    reasons += _differences_of_entities(metric, context)
     for reason in reasons:
         yield diagnose(
             "oso-difference",

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from tallystick.compiler.definition_context import definition_context
+from tallystick.compiler.binding import bound_template
+from tallystick.compiler.definition_context import key_of
 from tallystick.compiler.formula_model import operands
 from tallystick.compiler.model import Model
-from tallystick.compiler.order import parts
 from tallystick.compiler.relations import parse_sql
 from tallystick.definitions.conditions import conditions
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.errors import TallystickError
+from tallystick.sql.macro_calls import arguments_of, calls
 
 
 def definition_hash(model: Model, project: Project) -> str:
     """Return 16 hexadecimal digits over everything that decides a model's values."""
-    return _hash_of(model, project, ())
-
-
-def _hash_of(model: Model, project: Project, path: tuple[Model, ...]) -> str:
-    return _hash(model, _metric_facts(project.metrics[model.metric], project), _edges(project), project, path)
+    return _hash(model, _metric_facts(project.metrics[model.metric], project), _edges(project), project)
 
 
 def definition_hashes(models: Iterable[Model], project: Project) -> dict[Model, str]:
@@ -41,13 +38,7 @@ def definition_hashes(models: Iterable[Model], project: Project) -> dict[Model, 
     return found
 
 
-def _hash(
-    model: Model,
-    metric_facts: dict[str, Any],
-    edges: dict[str, Any],
-    project: Project,
-    path: tuple[Model, ...] = (),
-) -> str:
+def _hash(model: Model, metric_facts: dict[str, Any], edges: dict[str, Any], project: Project) -> str:
     metric = project.metrics[model.metric]
     facts = {
         "metric": metric_facts,
@@ -59,8 +50,6 @@ def _hash(
         "week_start": project.settings.week_start,
         "start": project.settings.start.isoformat() if project.settings.start else None,
     }
-    if peers := _peers(model, project, path):
-        facts["peers"] = peers
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -81,31 +70,44 @@ def _metric_facts(metric: Metric, project: Project) -> dict[str, Any]:
             "expr": _normal(definition.expr, project.dialect),
             "operands": {name: _metric_facts(project.metrics[name], project) for name in names},
         }
-    return _query_facts(definition, project)
+    return _query_facts(metric, definition, project, frozenset())
 
 
-def _query_facts(definition: SqlQuery, project: Project) -> dict[str, Any]:
-    dialect = definition.dialect or project.dialect
-    read = [project.sources[name] for name in definition.sources if name in project.sources]
+def _query_facts(metric: Metric, definition: SqlQuery, project: Project, readers: frozenset[str]) -> dict[str, Any]:
+    """Return what decides the values of a query; the metrics it reads do, too."""
     return {
         "sql": definition.sql,
         "vars": dict(definition.vars),
         "label": definition.label,
-        "dialect": dialect,
+        "dialect": definition.dialect or project.dialect,
+        "sources": {
+            name: _source_facts(project.sources[name], definition.dialect or project.dialect)
+            if name in project.sources
+            else None
+            for name in sorted(definition.sources)
+        },
+        "since": definition.oso.start if definition.oso is not None else None,
         "compat": project.settings.compat,
-        "sources": {source.name: _source_facts(source, dialect) for source in read},
+        "cron": definition.cron if project.settings.compat else None,
+        "peers": {
+            peer.name: _query_facts(peer, peer.definition, project, readers | {metric.name})
+            if isinstance(peer.definition, SqlQuery)
+            else _metric_facts(peer, project)
+            for peer in _peers(definition, project)
+            if peer.name not in readers | {metric.name}
+        },
     }
 
 
-def _peers(model: Model, project: Project, path: tuple[Model, ...]) -> dict[str, str]:
-    """Return the hashes of the models a query reads: what changes their numbers changes its own."""
-    if model in path or not isinstance(project.metrics[model.metric].definition, SqlQuery):
-        return {}
+def _peers(definition: SqlQuery, project: Project) -> Iterator[Metric]:
+    """Yield the metrics a query reads; none where it cannot be read itself."""
     try:
-        read = parts(model, project, definition_context(project))
+        template = bound_template(definition.sql, definition.dialect or project.dialect)
     except TallystickError:
-        return {}  # what cannot be read has no numbers either
-    return {part.name: _hash_of(part, project, (*path, model)) for part in read}
+        return
+    keys = {arguments_of(node)["name"].name for node, macro in calls(template) if macro.name == "metrics_peer_ref"}
+    if keys:
+        yield from (metric for metric in project.metrics.values() if key_of(metric) in keys)
 
 
 def _source_facts(source: Source, dialect: str) -> dict[str, Any]:

@@ -8,23 +8,46 @@ columns, and for descriptions its mix-ups too: every model whose name starts ali
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import reduce
 
 from sqlglot import exp
 
 from tallystick.compiler.binding import bound_template
 from tallystick.compiler.definition_context import DefinitionContext, key_of
-from tallystick.compiler.factory_models import FactoryModel, factory_models
+from tallystick.compiler.factory_models import KEY_METRICS, METADATA, TIMESERIES, FactoryModel, factory_models
 from tallystick.compiler.model import Model
-from tallystick.compiler.plan import metric_models
+from tallystick.compiler.plan import is_registered, metric_models
 from tallystick.compiler.sql_definition import Stage, compile_definition, definition_of, render_definition
 from tallystick.definitions.metric import Metric, SqlQuery
+from tallystick.definitions.project import Project
 from tallystick.errors import CompileError
 from tallystick.sql.macro_calls import arguments_of, calls
 
 UNION_COLUMNS = ("metrics_sample_date", "to_{entity}_id", "from_artifact_id", "metric", "amount")
 _TYPES = {"metrics_sample_date": "DATE", "amount": "DOUBLE"}
 METADATA_COLUMNS = ("display_name", "description", "metric", "sql_source_path", "rendered_sql")
+
+
+def project_derived(project: Project) -> tuple[FactoryModel, ...]:
+    """Return the unions and descriptions of what a project's registries list; none where it has no registry."""
+    registered = {metric.name for metric in project.metrics.values() if is_registered(metric)}
+    if not registered:
+        return ()
+    models = factory_models(project)
+    shown = {m.name for m in models if m.model is not None and m.model.metric in registered}
+    return tuple(
+        replace(m, members=tuple(name for name in m.members if name in shown)) if m.kind == "union" else m
+        for m in models
+        if m.model is None
+    )
+
+
+def derived_named(project: Project, name: str) -> FactoryModel | None:
+    """Return the union or description of that name, with or without its schema."""
+    if not name.rpartition(".")[2].startswith((TIMESERIES, KEY_METRICS, METADATA)):
+        return None  # the models of a large registry need not be listed to know that
+    return next((model for model in project_derived(project) if name in (model.name, model.table)), None)
 
 
 def derived_model(model: FactoryModel, context: DefinitionContext) -> exp.Query:
@@ -54,7 +77,7 @@ def _arm(member: FactoryModel, context: DefinitionContext) -> exp.Select:
     if not context.is_oso and member.model is not None:
         columns.append(exp.alias_(exp.Literal.string(member.metric or ""), "metric_key"))
         columns.append(exp.alias_(exp.Literal.string(member.model.time.suffix), "time_view"))
-    return exp.select(*columns).from_(exp.table_(member.table, db=member.schema))
+    return exp.select(*columns).from_(exp.table_(member.table, db=context.schema))
 
 
 def _union_types(entity: str, context: DefinitionContext) -> dict[str, str]:
@@ -74,7 +97,8 @@ def metadata_model(model: FactoryModel, context: DefinitionContext) -> exp.Query
     metrics = {key_of(metric): metric for metric in context.project.metrics.values()}
     keys = [model.metric] if model.metric is not None else [m.rpartition("metrics_metadata_")[2] for m in model.members]
     if model.metric is None:
-        arms: list[exp.Query] = [exp.select(*_metadata_columns(context)).from_(exp.to_table(m)) for m in model.members]
+        tables = (exp.table_(name.rpartition(".")[2], db=context.schema) for name in model.members)
+        arms: list[exp.Query] = [exp.select(*_metadata_columns(context)).from_(table) for table in tables]
     else:
         arms = [row for key in keys if key in metrics for row in _rows(metrics[key], context)]
     if not arms:
@@ -89,7 +113,9 @@ def _metadata_columns(context: DefinitionContext) -> tuple[str, ...]:
 def _rows(metric: Metric, context: DefinitionContext) -> Iterator[exp.Query]:
     definition, key = definition_of(metric), key_of(metric)
     names = [key] if context.is_oso else published_names(metric, context)
-    sql = exp.Array(expressions=[exp.Literal.string(text) for text in _texts(metric, context)])
+    # Of a disabled metric there is no text, and a list of nothing has no type of its own.
+    texts = exp.Array(expressions=[exp.Literal.string(text) for text in _texts(metric, context)])
+    sql = texts if texts.expressions else exp.cast(texts, "ARRAY<TEXT>")
     for name in names:
         values: list[exp.Expr] = [
             exp.Literal.string(metric.about.friendly_name or name),
@@ -123,12 +149,12 @@ def published_names(metric: Metric, context: DefinitionContext) -> list[str]:
 
 
 def _texts(metric: Metric, context: DefinitionContext) -> Iterator[str]:
-    for described, model in _described(metric, context):
-        query = compile_definition(described, model, context, stage=Stage.INTERMEDIATE)
+    for of, model in described(metric, context):
+        query = compile_definition(of, model, context, stage=Stage.INTERMEDIATE)
         yield render_definition(query, context.dialect)
 
 
-def _described(metric: Metric, context: DefinitionContext) -> Iterator[tuple[Metric, Model]]:
+def described(metric: Metric, context: DefinitionContext) -> Iterator[tuple[Metric, Model]]:
     """Yield the models a description speaks of; in OSO's profile also those of metrics named alike (spec oso §8)."""
     for other in context.project.metrics.values():
         if not isinstance(other.definition, SqlQuery):

@@ -126,7 +126,14 @@ def _can_join_base(tree: exp.Query, selects: list[exp.Select], target: _Target) 
             return False
         if any(isinstance(s, exp.Subquery) or (isinstance(s, exp.Table) and s.name in derived) for s in sources):
             return False
-    return not any(_mixes(select, derived) for select in tree.find_all(exp.Select) if select not in selects)
+    above = [select for select in tree.find_all(exp.Select) if select not in selects]
+    return not any(_mixes(select, derived) or _aggregates_key(select, target) for select in above)
+
+
+def _aggregates_key(select: exp.Select, target: _Target) -> bool:
+    """Tell whether a SELECT counts the things themselves, which would be gone once they are exchanged below it."""
+    keys = (column for column in select.find_all(exp.Column) if column.name.lower() == target.old)
+    return any(key.parent_select is select and key.find_ancestor(exp.AggFunc, exp.Select) is not select for key in keys)
 
 
 def _mixes(select: exp.Select, derived: set[str]) -> bool:
@@ -292,7 +299,8 @@ def _exchange(select: exp.Select, key: exp.Column, new: exp.Column, target: _Tar
     group = select.args.get("group")
     keys = list(group.expressions) if group else []
     if partitions:
-        keys += [k for window in select.find_all(exp.Window) for k in window.args.get("partition_by") or ()]
+        own = (window for window in select.find_all(exp.Window) if window.parent_select is select)
+        keys += [key for window in own for key in window.args.get("partition_by") or ()]
     for column in keys:
         if column == key or (isinstance(column, exp.Column) and not column.table and column.name.lower() == target.old):
             column.replace(new.copy())

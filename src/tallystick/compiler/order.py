@@ -10,9 +10,10 @@ from tallystick.compiler.formula_model import operands
 from tallystick.compiler.model import Model
 from tallystick.compiler.plan import plan
 from tallystick.compiler.sql_definition import peer_models
+from tallystick.definitions.graph import ARROW, cycles
 from tallystick.definitions.metric import Formula, SqlQuery
 from tallystick.definitions.project import Project
-from tallystick.errors import TallystickError
+from tallystick.errors import CompileError, TallystickError
 
 
 def parts(model: Model, project: Project, context: DefinitionContext) -> tuple[Model, ...]:
@@ -49,21 +50,29 @@ def in_order(models: Iterable[Model], project: Project) -> tuple[Model, ...]:
     return tuple(done)
 
 
-def cycle(model: Model, project: Project, context: DefinitionContext) -> tuple[Model, ...]:
-    """Return models that read each other in a circle, out of those a model is made of; none where it can be built."""
-    done: set[Model] = set()
+def circles(models: Iterable[Model], project: Project) -> dict[str, tuple[str, ...]]:
+    """Return, by name, the models that are made from themselves or from such, each with the way round."""
+    context = definition_context(project)
+    edges = {model.name: [part.name for part in _parts_or_none(model, project, context)] for model in models}
+    found = {name: path for path in cycles(edges) for name in path}
+    readers: dict[str, list[str]] = {}
+    for name, read in edges.items():
+        for part in read:
+            readers.setdefault(part, []).append(name)
+    waiting = list(found)
+    while waiting:
+        name = waiting.pop()
+        fresh = [reader for reader in readers.get(name, ()) if reader not in found]
+        found |= dict.fromkeys(fresh, found[name])
+        waiting += fresh
+    return found
 
-    def visit(model: Model, path: tuple[Model, ...]) -> tuple[Model, ...]:
-        if model in path:
-            return (*path[path.index(model) :], model)
-        if model in done:
-            return ()
-        found = (visit(part, (*path, model)) for part in _parts_or_none(model, project, context))
-        circle = next(filter(None, found), ())
-        done.add(model)
-        return circle
 
-    return visit(model, ())
+def in_a_circle(path: Iterable[str]) -> CompileError:
+    """Return the error that names tables which read each other, the first of them again at the end."""
+    return CompileError(
+        f"metrics read each other in a cycle: {ARROW.join(path)}", hint="break it at one of these tables"
+    )
 
 
 def _parts_or_none(model: Model, project: Project, context: DefinitionContext) -> tuple[Model, ...]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from difflib import get_close_matches
 
 from sqlglot import exp
 
 from tallystick.compiler.definition_context import DefinitionContext, Peer
 from tallystick.compiler.model import Model, TimeView
-from tallystick.definitions.diagnostics import nearest
-from tallystick.errors import CompileError, DefinitionError, Location, MacroError
-from tallystick.sql.grain import OVER_ALL_TIME, Grain, Window, parse_grain, parse_window
+from tallystick.errors import DefinitionError, Location, MacroError
+from tallystick.sql.grain import OVER_ALL_TIME, Grain, parse_grain, parse_window
+
+MOST_NEAR, MOST_KNOWN = 3, 8
+"""How many metrics a hint names that are spelled alike, or of all there are."""
 
 
 def peer_model(arguments: Mapping[str, object], entity: str, context: DefinitionContext, at: Location) -> Model:
@@ -42,10 +45,20 @@ def peer_table(model: Model, context: DefinitionContext) -> exp.Table:
 def _peer(key: str, context: DefinitionContext, at: Location) -> Peer:
     peer = context.peers.get(key)
     if peer is None:
-        raise MacroError(f"there is no metric '{key}' to read", at=at, hint=nearest(key, context.peers))
+        raise MacroError(f"there is no metric '{key}' to read", at=at, hint=_near(key, context))
     if not peer.enabled:
         raise MacroError(f"the metric '{key}' is disabled and has no tables", at=at, hint=f"enable '{key}'")
     return peer
+
+
+def _near(key: str, context: DefinitionContext) -> str | None:
+    """Return a hint with the metrics that may have been meant, else those there are."""
+    known = sorted(name for name, peer in context.peers.items() if peer.enabled)
+    close = get_close_matches(key, known, n=MOST_NEAR, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(repr(name) for name in close)}?"
+    more = ", …" if len(known) > MOST_KNOWN else ""
+    return f"known: {', '.join(known[:MOST_KNOWN])}{more}" if known else None
 
 
 def _view(arguments: Mapping[str, object], at: Location) -> TimeView | None:
@@ -88,38 +101,3 @@ def misalignment(model: Model, time: TimeView, context: DefinitionContext, *, re
 def _nests(inner: Grain, outer: Grain) -> bool:
     order = list(Grain)
     return inner is not Grain.WEEK and order.index(inner) <= order.index(outer)
-
-
-def in_order(dependencies: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """Order models so that each comes after those it reads; raise CompileError naming a cycle as a path."""
-    ordered: dict[str, None] = {}
-    path: dict[str, None] = {}
-
-    def visit(name: str) -> None:
-        if name in ordered:
-            return
-        if name in path:
-            steps = [*list(path)[list(path).index(name) :], name]
-            raise in_a_cycle(steps)
-        path[name] = None
-        for needed in dependencies.get(name, ()):
-            if needed in dependencies:
-                visit(needed)
-        del path[name]
-        ordered[name] = None
-
-    for name in dependencies:
-        visit(name)
-    return tuple(ordered)
-
-
-def in_a_cycle(names: Iterable[str]) -> CompileError:
-    """Return the error that names tables which read each other, the first of them again at the end."""
-    return CompileError(
-        f"metrics read each other in a cycle: {' → '.join(names)}", hint="break it at one of these tables"
-    )
-
-
-def relative_days(window: Window, index: int) -> Window | None:
-    """Return the distance of `index` windows, or None for no distance at all."""
-    return Window(window.count * abs(index), window.unit) if index else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tallystick.compiler.model import Model, TimeView
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import ALL
-from tallystick.definitions.metric import Metric, Views
+from tallystick.definitions.metric import Metric, SqlQuery, Views
 from tallystick.definitions.project import Project
 from tallystick.errors import UnknownNameError
 from tallystick.sql.grain import Grain
@@ -25,11 +25,18 @@ def metric_models(metric: Metric, project: Project) -> Iterator[Model]:
     if not metric.enabled:
         return
     views = metric.views
+    if is_registered(metric) and not (views.entities and (views.rolling or views.grains or views.all_time)):
+        return
     breakdowns: list[tuple[str, ...]] = [(), *((dimension,) for dimension in views.by)]
     for entity in views.entities or project.settings.views.entities or (ALL,):
         for by in breakdowns:
             for time in time_views(views, project.settings.views):
                 yield Model(metric.name, entity, time, by)
+
+
+def is_registered(metric: Metric) -> bool:
+    """Tell whether a registry lists a metric: its models are those it names and no others (spec oso §2)."""
+    return isinstance(metric.definition, SqlQuery) and metric.definition.oso is not None
 
 
 def time_views(views: Views, defaults: Views) -> tuple[TimeView, ...]:

@@ -14,13 +14,15 @@ from sqlglot import exp
 
 from tallystick.compiler.definition_context import DefinitionContext
 from tallystick.compiler.run_dates import EPOCH, SAMPLE_DATE, bind_run, spine_run, tick_run, within
-from tallystick.errors import CompileError
+from tallystick.errors import CompileError, TooManyDaysError
 from tallystick.sql import buckets
 from tallystick.sql.calendar import SUNDAY
 from tallystick.sql.grain import Window
 from tallystick.sql.macro_calls import calls, macro_of
 
 LATERAL_DIALECTS = frozenset({"duckdb", "postgres", "snowflake", "spark", "databricks"})
+INNER_LATERAL_DIALECTS = frozenset({"duckdb"})
+"""Dialects among them whose lateral joins take inner and one-sided joins only."""
 MAX_WRITTEN_DAYS = 62
 _TICKS, _DAY = "ticks", "tick_day"
 
@@ -42,7 +44,7 @@ def roll(
     if (end - start).days == 1:
         bind_run(tree, tick_run(window, start, context), context)
         return tree
-    if context.dialect in LATERAL_DIALECTS or _rolls_at_once(tree, context):
+    if _rolls_at_once(tree, context):
         first, until = (buckets.date_literal(day, dialect=context.dialect) for day in (start, end))
         return _at_once(tree, window, first, until, context)
     return _written_out(tree, window, list(days), context)
@@ -77,7 +79,14 @@ def roll_over(
 
 
 def _rolls_at_once(tree: exp.Query, context: DefinitionContext) -> bool:
-    return not context.is_oso and (_joins_spine(tree) or context.dialect in LATERAL_DIALECTS)
+    if context.is_oso or context.dialect not in LATERAL_DIALECTS:
+        return not context.is_oso and _joins_spine(tree)
+    return context.dialect not in INNER_LATERAL_DIALECTS or _joins_spine(tree) or not _joins_oddly(tree)
+
+
+def _joins_oddly(tree: exp.Query) -> bool:
+    """Tell whether a query joins both sides in full, or by whether there is a partner at all."""
+    return any(join.side == "FULL" or join.kind in ("SEMI", "ANTI", "POSITIONAL") for join in tree.find_all(exp.Join))
 
 
 def _at_once(
@@ -151,9 +160,8 @@ def _lateral(
 def _written_out(tree: exp.Query, window: Window, days: list[date], context: DefinitionContext) -> exp.Query:
     """Write the definition out once per day; without any day, once for none of its rows."""
     if len(days) > MAX_WRITTEN_DAYS:
-        raise CompileError(
-            f"this definition cannot be rolled over {len(days)} days in one {context.dialect} query",
-            hint=f"run at most {MAX_WRITTEN_DAYS} days at a time",
+        raise TooManyDaysError(
+            f"this definition cannot be rolled over {len(days)} days in one {context.dialect} query", MAX_WRITTEN_DAYS
         )
     if len(days) == 1:
         bind_run(tree, tick_run(window, days[0], context), context)

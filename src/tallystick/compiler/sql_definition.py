@@ -43,6 +43,8 @@ _Error = TypeVar("_Error", bound=TallystickError)
 
 _OF_VIEW = "of_view"
 """The note on a literal that ends with the time view, holding what comes before."""
+_OWN_NAME = "generated_metric_name"
+_NAMING = frozenset({"metric_name", "metrics_name"})
 _VIEW_VARIABLES = frozenset({"time_aggregation", "rolling_window", "rolling_unit"})
 
 
@@ -141,7 +143,7 @@ def variables(metric: Metric, model: Model) -> dict[str, object]:
     """Return the variables of a model, those of the metric last so that they win (spec oso §3.2)."""
     time = model.time
     values: dict[str, object] = {
-        "generated_metric_name": key_of(metric),
+        _OWN_NAME: key_of(metric),
         "entity_type": model.entity,
         "time_aggregation": None if time.window is not None else time.suffix,
         "rolling_window": time.window.count if time.window is not None else None,
@@ -206,7 +208,8 @@ def _fill_variable(node: exp.Parameter, values: Mapping[str, object]) -> None:
 def _metric_name(node: exp.Anonymous, metric: Metric, model: Model, context: DefinitionContext) -> exp.Expr:
     given = arguments_of(node).get("name")
     if given is None or (isinstance(given, exp.Literal) and given.is_string):
-        return _named_for(given.name if given is not None else key_of(metric), model)
+        own = str(variables(metric, model)[_OWN_NAME])
+        return _named_for(given.name if given is not None else own, model)
     return exp.func("CONCAT", given.copy(), _named_for("", model), dialect=context.dialect)
 
 
@@ -298,5 +301,6 @@ def _run(
 def unused_variables(metric: Metric, context: DefinitionContext) -> tuple[str, ...]:
     """Return the names of the variables a metric is given but its text never uses."""
     definition = definition_of(metric)
-    used = variables_of(bound_template(definition.sql, context.dialect_of(definition)))
+    template = bound_template(definition.sql, context.dialect_of(definition))
+    used = variables_of(template) | {_OWN_NAME for _, macro in calls(template) if macro.name in _NAMING}
     return tuple(sorted(name for name in definition.vars if name.lower() not in used and name.lower() not in MACROS))

@@ -23,6 +23,8 @@ from tallystick.errors import ProjectError
 TALLY_TOML = "tally.toml"
 DEFINITIONS = "definitions"
 MODELS = "models"
+REGISTERS = "timeseries_metrics"
+"""What a module has to mention to be a registry, and not a part that registries import."""
 _REGISTRY = re.compile(r"^\s*(?:from|import)\s+(?:metrics_tools|tallystick\.registry)\b", re.MULTILINE)
 
 
@@ -90,8 +92,9 @@ def _read_registries(root: Path, drafts: Drafts, queries: QueryFiles) -> None:
     """
     for path in [path for folder in (root, root / MODELS) for path in _files(folder, ".py", deep=False)]:
         text = read_text(path, path.name)
-        if not isinstance(text, str) or not _REGISTRY.search(text):
+        if not isinstance(text, str) or not _REGISTRY.search(text) or REGISTERS not in text:
             continue
+        queries.referenced.update(_named_in(text, root))
         from tallystick.definitions.read_python import read_registry
 
         metrics, findings = read_registry(path, root)
@@ -102,6 +105,14 @@ def _read_registries(root: Path, drafts: Drafts, queries: QueryFiles) -> None:
                 queries.referenced.add((root / METRICS / metric.definition.ref).resolve())
         if metrics and not drafts.entities and "entity" not in drafts.broken:
             drafts.entities.update(OSO_ENTITIES)
+
+
+def _named_in(text: str, root: Path) -> Iterator[Path]:
+    """Yield the SQL files a registry's text names: they are no metrics of their own, even if it cannot be run."""
+    for path in _files(root / METRICS, ".sql"):
+        name = path.relative_to(root / METRICS).as_posix()
+        if f'"{name}"' in text or f"'{name}'" in text:
+            yield path.resolve()
 
 
 def _document(path: Path, root: Path, drafts: Drafts) -> Document | None:

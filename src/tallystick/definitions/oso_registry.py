@@ -13,6 +13,7 @@ from tallystick.definitions.metric import Metric, SqlQuery, Views, type_of_var
 from tallystick.definitions.origin import Origin
 from tallystick.definitions.oso_options import OSO_ENTITIES, Audit, OsoOptions, TableOptions
 from tallystick.definitions.registry import MetricMetadata, MetricQueryDef, Modifier, RollingConfig
+from tallystick.definitions.registry_values import checked_definition, checked_options
 from tallystick.errors import DefinitionError, Location
 from tallystick.sql.grain import OVER_ALL_TIME, Grain, Window, WindowUnit, parse_grain
 
@@ -93,6 +94,7 @@ class _Reading:
 def read_registration(options: Mapping[str, object], where: Surroundings) -> tuple[list[Metric], list[Diagnostic]]:
     """Return the metrics of one call of `timeseries_metrics` and all findings about it; one never stops another."""
     reading = _Reading(options, where)
+    reading.options = checked_options(options, reading.report)
     for name in sorted(set(options) - _OPTIONS):
         reading.report(
             "unknown-option", f"timeseries_metrics has no option '{name}'", hint=nearest(name, _OPTIONS), warning=True
@@ -134,9 +136,12 @@ def _keep(metric: Metric, key: str, metrics: dict[str, Metric], reading: _Readin
         )
 
 
-def _metric(key: str, definition: object, reading: _Reading) -> Metric | None:
-    if not isinstance(definition, MetricQueryDef):
+def _metric(key: str, given: object, reading: _Reading) -> Metric | None:
+    if not isinstance(given, MetricQueryDef):
         reading.report("bad-option", f"'{key}' is not a MetricQueryDef", key, hint='write MetricQueryDef(ref="….sql")')
+        return None
+    definition = checked_definition(key, given, reading.report)
+    if definition is None:
         return None
     if not key.isidentifier() or not (definition.name or key).isidentifier():
         bad = key if not key.isidentifier() else str(definition.name)
@@ -251,6 +256,11 @@ def _views(key: str, definition: MetricQueryDef, reading: _Reading) -> Views:
     if not (grains or windows or all_time) and definition.enabled:
         hint = "add time_aggregations, rolling or over_all_time"
         reading.report("no-views", f"'{key}' asks for no time view, so it has no tables", key, hint=hint, warning=True)
+    if definition.entity_types is not None and not definition.entity_types:
+        hint = "leave entity_types out for all, or name some"
+        reading.report(
+            "no-views", f"'{key}' is counted for no entity, so it has no tables", key, hint=hint, warning=True
+        )
     entities = definition.entity_types if definition.entity_types is not None else tuple(OSO_ENTITIES)
     return Views(entities=tuple(dict.fromkeys(entities)), grains=grains, rolling=windows, all_time=all_time)
 
@@ -280,9 +290,8 @@ def _windows(key: str, rolling: RollingConfig, reading: _Reading) -> tuple[Windo
     for count in rolling.get("windows") or ():
         try:
             found[Window(count, WindowUnit(word))] = None
-        except (DefinitionError, TypeError) as error:
-            hint = error.hint if isinstance(error, DefinitionError) else "windows are whole numbers"
-            reading.report("bad-window", f"'{key}': {error.args[0]}", key, hint=hint)
+        except DefinitionError as error:
+            reading.report("bad-window", f"'{key}': {error.message}", key, hint=error.hint)
     return tuple(found)
 
 
@@ -366,10 +375,7 @@ def definition_of_json(entry: Mapping[str, object]) -> MetricQueryDef:
     passed_over = {"name_override", "entity_types_declared", "expected_tables", "metadata"}
     fields = {name: value for name, value in entry.items() if name not in passed_over}
     metadata = entry.get("metadata")
-    if isinstance(metadata, Mapping):
-        fields["metadata"] = MetricMetadata(
-            display_name=str(metadata.get("display_name", "")), description=str(metadata.get("description", ""))
-        )
+    fields["metadata"] = MetricMetadata(**metadata) if isinstance(metadata, Mapping) else metadata
     if entry.get("name_override"):
         fields["name"] = entry["name_override"]
     return MetricQueryDef(**fields)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -37,11 +37,13 @@ def read_registry(path: Path, root: Path) -> tuple[list[Metric], list[Diagnostic
     except (OSError, ValueError) as error:
         return [], [diagnose("registry-error", f"'{file}' cannot be read: {error}", Location(file))]
     findings = list(_repeated_keys(tree, file))
-    lines = MappingProxyType(dict(_key_lines(tree)))
+    lines = tuple(_key_lines(tree))
     metrics: dict[str, Metric] = {}
     with registry_modules(path.parent, lambda name: findings.append(_missed(name, file))):
         for registration in _run(source, path, file, findings):
-            where = Surroundings(file=file, lines=lines, query=_queries(registration, path, root))
+            where = Surroundings(
+                file=file, lines=_lines_of(registration, lines), query=_queries(registration, path, root)
+            )
             found, problems = read_registration(registration.options, where)
             findings += [_placed(problem, registration) for problem in problems]
             for metric in found:
@@ -51,8 +53,9 @@ def read_registry(path: Path, root: Path) -> tuple[list[Metric], list[Diagnostic
 
 def _run(source: str, path: Path, file: str, findings: list[Diagnostic]) -> list[Registration]:
     """Execute the module; return the registrations made, also those before an error."""
-    module = ModuleType(f"registry_{path.stem}")
+    module = ModuleType(f"tally_registry_{path.stem}")
     module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses and type hints look names up; forgotten with the rest
     with gathering() as found, redirect_stdout(sys.stderr):
         try:
             exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - running it is what loading means
@@ -132,6 +135,16 @@ def _keys(tree: ast.AST) -> Iterator[ast.Constant]:
 def _key_lines(tree: ast.AST) -> Iterator[tuple[str, int]]:
     for key in _keys(tree):
         yield str(key.value), key.lineno
+
+
+def _lines_of(registration: Registration, lines: Sequence[tuple[str, int]]) -> Mapping[str, int]:
+    """Return the line of each key, that in the call itself where it is written in several."""
+    found: dict[str, int] = {}
+    for name, line in lines:
+        is_before = registration.line is not None and found.get(name, 0) < registration.line
+        if name not in found or is_before:
+            found[name] = line
+    return MappingProxyType(found)
 
 
 def _repeated_keys(tree: ast.AST, file: str) -> Iterator[Diagnostic]:

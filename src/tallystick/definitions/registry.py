@@ -50,12 +50,13 @@ class RollingConfig(TypedDict, total=False):
     slots: int
 
 
-@dataclass(kw_only=True)
 class MetricMetadata:
-    """What people are told about a metric."""
+    """What people are told about a metric. Unknown options and missing ones are reported when it is read."""
 
-    display_name: str
-    description: str
+    def __init__(self, *, display_name: str = "", description: str = "", **other: object) -> None:
+        self.display_name = display_name
+        self.description = description
+        self.other = other
 
 
 class MetricMetadataModifiers(TypedDict, total=False):
@@ -71,12 +72,15 @@ MetricQueryConfig = dict[str, object]
 
 
 class MetricQueryDef:
-    """A metric: the file of its query (`ref`), and the views of it that are wanted. Unknown options are reported."""
+    """A metric: the file of its query (`ref`), and the views of it that are wanted.
+
+    Options that are unknown, missing or of another kind are reported when it is read: one metric never hides another.
+    """
 
     def __init__(  # noqa: PLR0913 - the fields of spec oso §3.2, all by name
         self,
         *,
-        ref: str,
+        ref: str = "",
         entity_types: Sequence[str] | None = None,
         vars: Mapping[str, Value | Sequence[Value]] | None = None,  # noqa: A002 - OSO's name
         name: str | None = None,

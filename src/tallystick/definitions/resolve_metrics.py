@@ -371,7 +371,9 @@ def _check_query(metric: Metric, definition: SqlQuery, drafts: Drafts, dialect: 
         if place is None or (definition.ref is None and not file.endswith(".sql")):
             drafts.report_sql(error, metric.origin, "sql", "ref")
             return
-        at = Location(file if file.endswith(".sql") else f"{METRICS}/{definition.ref}", place.line, place.column)
+        known = metric.origin.of("sql").file or file
+        where = known if known.endswith(".sql") else f"{METRICS}/{definition.ref}"
+        at = Location(where, place.line, place.column)
         drafts.findings.append(diagnose("bad-sql", error.message, at, hint=error.hint))
 
 

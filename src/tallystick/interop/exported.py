@@ -10,12 +10,10 @@ from pathlib import PurePath
 from sqlglot import exp
 
 from tallystick.compiler.aggregate_model import BUCKET, DENOMINATOR, NUMERATOR, VALUE
-from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.lower import bucket_column, key_columns
 from tallystick.compiler.model import Model
-from tallystick.compiler.order import cycle, in_order
-from tallystick.compiler.peers import in_a_cycle
+from tallystick.compiler.order import circles, in_a_circle, in_order
 from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Metric, SqlQuery
 from tallystick.definitions.project import Project
@@ -150,14 +148,14 @@ def contents(project: Project, models: Sequence[Model], schema: str, facts: Fact
     """Compile models, parts first and those they read added; one that fails is reported and leaves the others alone."""
     ordered = in_order(models, project)
     where = Ranged(project=project, dialect=project.warehouse.engine, schema=schema, exported=frozenset(ordered))
-    context = definition_context(project)
+    round_about = circles(ordered, project)
     done: list[Exported] = []
     failed: list[Failed] = []
     names = {model.name for model in ordered}
     for model in ordered:
         try:
-            if circle := cycle(model, project, context):
-                raise in_a_cycle([part.name for part in circle])
+            if model.name in round_about:
+                raise in_a_circle(round_about[model.name])
             done.append(_exported(_setting(model, project, facts), where, names, tool))
         except TallystickError as error:
             failed.append(Failed(name=model.name, error=error))

@@ -81,7 +81,7 @@ class Facts:
 
     def _registered(self, model: Model) -> datetime | None:
         definition = self._project.metrics[model.metric].definition
-        start = registered_start(definition) if isinstance(definition, SqlQuery) else None
+        start = registered_start(definition, self._project) if isinstance(definition, SqlQuery) else None
         return None if start == LONG_AGO else start
 
     def _first_row(self, model: Model) -> datetime | None:

@@ -14,12 +14,13 @@ from tallystick.engines.adapter import Engine
 from tallystick.engines.connect import check_options, setting_place
 from tallystick.errors import EngineError, MissingTableError
 from tallystick.service.data_checks import check_rows
+from tallystick.service.registry_checks import check_registered, has_registry
 
 
 def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagnostic, ...]:
     """Return all diagnostics; with a connection, tables must exist, columns be there and ids make sense."""
     found = [*project.diagnostics, *check_definitions(definition_context(project)), *_settings(project)]
-    if connect is not None and project.sources and not check_options(project.warehouse):
+    if connect is not None and (project.sources or has_registry(project)) and not check_options(project.warehouse):
         try:
             engine = connect()
         except EngineError as error:
@@ -27,8 +28,16 @@ def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagn
         else:
             columns, missing = source_columns(project, engine)
             found += [*missing, *check_columns(project, columns)]
-            found += check_rows(project, engine, columns)
+            found += check_rows(project, engine, columns) if project.sources else ()
+            found += _registered(project, engine)
     return sort(found)
+
+
+def _registered(project: Project, engine: Engine) -> list[Diagnostic]:
+    try:
+        return list(check_registered(project, engine)) if has_registry(project) else []
+    except EngineError as error:
+        return [from_error("unreadable-source", error)]
 
 
 def _settings(project: Project) -> Iterator[Diagnostic]:

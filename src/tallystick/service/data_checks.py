@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from sqlglot import exp
 
@@ -31,7 +31,7 @@ def check_rows(project: Project, engine: Engine, columns: Mapping[str, Mapping[s
                 broken.add(edge.through)
                 continue
             try:
-                yield from _check_mapping(project, engine, entity, edge)
+                yield from check_mapping(project, engine, entity, edge)
             except EngineError as error:
                 broken.add(edge.through)
                 yield _unreadable(f"mapping {_name(entity, edge)}", error, entity.origin.of("through"))
@@ -85,7 +85,8 @@ def _read_by(definition: Aggregate | Formula | SqlQuery) -> tuple[str, ...]:
     return definition.sources if isinstance(definition, SqlQuery) else ()
 
 
-def _check_mapping(project: Project, engine: Engine, entity: Entity, edge: RollUp) -> Iterator[Diagnostic]:
+def check_mapping(project: Project, engine: Engine, entity: Entity, edge: RollUp) -> Iterator[Diagnostic]:
+    """Yield what is odd about the pairs of a mapping: ids that are missing, pairs that are repeated."""
     child, parent = exp.column(edge.child_key), exp.column(edge.parent_key)
     incomplete = exp.or_(child.is_(exp.null()), parent.is_(exp.null()))
     pairs = exp.Distinct(expressions=[exp.Tuple(expressions=[child.copy(), parent.copy()])])
@@ -113,7 +114,7 @@ def _check_ids(project: Project, engine: Engine, source: Source, target: str, re
     rows = scope(source, project, engine.dialect)
     at = source.origin.of(f"entities.{reach.base}")
     if not reach.paths:
-        missing = _count(engine, rows, rows.parse(reach.column).is_(exp.null()))
+        missing = count_where(engine, rows, rows.parse(reach.column).is_(exp.null()))
         if missing:
             yield diagnose(
                 "null-id",
@@ -122,24 +123,31 @@ def _check_ids(project: Project, engine: Engine, source: Source, target: str, re
                 severity=Severity.WARNING,
             )
         return
-    lost = _without_group(project, engine, rows, reach)
+    lost = without_group(project, engine, rows, reach)
     if lost:
-        named = ", ".join(str(name) for name in lost[:EXAMPLES]) + (", …" if len(lost) > EXAMPLES else "")
-        yield diagnose(
-            "no-parent",
-            f"{len(lost)} of the {reach.base}s in source '{source.name}' belong to no {target}: {named}",
-            at,
-            severity=Severity.WARNING,
-            hint=f"their rows count for no {target}; add them to the mapping",
-        )
+        yield no_parent(lost, source, reach.base, target, at)
 
 
-def _count(engine: Engine, rows: Scope, condition: exp.Expr) -> int:
+def no_parent(lost: Sequence[object], source: Source, base: str, target: str, at: Location) -> Diagnostic:
+    """Return the finding that some ids of a source belong to nothing of an entity."""
+    named = ", ".join(str(name) for name in lost[:EXAMPLES]) + (", …" if len(lost) > EXAMPLES else "")
+    return diagnose(
+        "no-parent",
+        f"{len(lost)} of the {base}s in source '{source.name}' belong to no {target}: {named}",
+        at,
+        severity=Severity.WARNING,
+        hint=f"their rows count for no {target}; add them to the mapping",
+    )
+
+
+def count_where(engine: Engine, rows: Scope, condition: exp.Expr) -> int:
+    """Return how many rows meet a condition."""
     query = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(rows.relation()).where(condition)
     return int(engine.rows(query.sql(engine.dialect))[0]["n"])
 
 
-def _without_group(project: Project, engine: Engine, rows: Scope, reach: Anchor) -> list[object]:
+def without_group(project: Project, engine: Engine, rows: Scope, reach: Anchor) -> list[object]:
+    """Return the ids that belong to nothing of an entity."""
     column = rows.parse(reach.column)
     ids = exp.select(column.as_("id")).distinct().from_(rows.relation()).where(is_not_null(column.copy()))
     on = exp.column("id", "ids").eq(exp.column(MEMBER, "membership"))

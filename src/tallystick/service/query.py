@@ -144,11 +144,11 @@ def run(
     limit: int | None,
 ) -> pa.Table:
     """Compute a model from the rows of its sources and mark each bucket's state."""
-    from tallystick.build.extent import history_start
+    from tallystick.build.extent import first_instant
 
     covered = span(project, model, start, end, as_of)
     if model.time.window is not None and covered.start is None:
-        covered = replace(covered, start=history_start(engine.run, project, model, engine.dialect) or covered.end)
+        covered = replace(covered, start=first_instant(engine.run, project, model, engine.dialect) or covered.end)
     tree = lower(model, project, covered, engine.dialect, where)
     columns = _answer_columns(tree.named_selects, project, model)
     keys = [exp.column(name) for name in columns.values() if name not in _NUMBERS]

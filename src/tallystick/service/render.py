@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tallystick.service import render_cache
+from tallystick.service import derived, render_cache
 from tallystick.service.render_request import Rendered, Rendering, RenderRequest
 from tallystick.service.stores import may_hold_definitions
 
 if TYPE_CHECKING:
+    from tallystick.compiler.factory_models import FactoryModel
     from tallystick.compiler.marked_text import MarkedText
     from tallystick.compiler.model import Model
     from tallystick.compiler.span import Span
@@ -58,6 +59,9 @@ def render_request(project: Project, request: RenderRequest, as_of: datetime) ->
 
     dialect = request.dialect or project.warehouse.engine
     check_dialect(dialect)
+    union = None if request.every else derived.find(project, request.model or request.metric)
+    if union is not None:
+        return Rendering(models=(_rendered(project, union, dialect),), left_out=len(project.errors))
     found: list[Rendered] = []
     failures: list[tuple[str, str]] = []
     for place, model in enumerate(requested_models(project, request), start=1):
@@ -81,6 +85,13 @@ def render_request(project: Project, request: RenderRequest, as_of: datetime) ->
             )
         )
     return Rendering(models=tuple(found), failures=tuple(failures), left_out=len(project.errors))
+
+
+def _rendered(project: Project, model: FactoryModel, dialect: str) -> Rendered:
+    """Return a union or description in the shape of a metric's model."""
+    sql = derived.render(project, model, dialect)
+    metric, entity = model.metric or "", model.entity or ""
+    return Rendered(model=model.table, metric=metric, entity=entity, view=model.kind, dialect=dialect, sql=sql)
 
 
 def requested_models(project: Project, request: RenderRequest) -> Sequence[Model]:

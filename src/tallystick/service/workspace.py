@@ -16,7 +16,7 @@ from tallystick.definitions.diagnostics import Diagnostic
 from tallystick.definitions.load import load as load_project
 from tallystick.definitions.metric import Metric
 from tallystick.definitions.project import Project
-from tallystick.service import query, render
+from tallystick.service import derived, query, render
 from tallystick.service.instants import parse_instant
 from tallystick.service.stores import made_in
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tallystick.build.report import BuildReport, Progress
     from tallystick.collect.report import CollectReport
+    from tallystick.compiler.factory_models import FactoryModel
     from tallystick.engines.adapter import Engine
     from tallystick.service.guess import Profile
     from tallystick.service.source import Preview
@@ -87,6 +88,10 @@ class Workspace:
             return plan(self.project)
         return tuple(metric_models(find_metric(self.project, metric), self.project))
 
+    def derived(self) -> tuple[FactoryModel, ...]:
+        """Return the unions and descriptions that are made of what a registry lists (spec oso §8)."""
+        return derived.models(self.project)
+
     def render(  # noqa: PLR0913 - the words of the command line
         self,
         metric: str,
@@ -103,6 +108,9 @@ class Workspace:
         end: Instant | None = None,
     ) -> str:
         """Return the SQL of one model of a metric; with `full`, dates are bound. No connection is made."""
+        union = derived.find(self.project, model or metric)
+        if union is not None:
+            return derived.render(self.project, union, dialect or self.project.warehouse.engine)
         chosen = query.choose(
             self.project, metric, model=model, entity=entity, grain=grain, window=window, all_time=all_time, by=by
         )
@@ -210,11 +218,23 @@ class Workspace:
         """
         from tallystick.build.build import build
 
-        models = query.select_models(self.project, select)
+        unions = derived.select(self.project, select)
+        named = {name for union in unions for name in (union.name, union.table)}
+        asked = [name for name in select if name not in named]
+        models = query.select_models(self.project, asked) if asked or not select else ()
         stop = min(parse_instant(end, self.project), self.as_of) if end is not None else self.as_of
         project = query.starting_at(self.project, start)
         since = query.restated_from(self.project, restate)
-        return build(self._write(), project, models, end=stop, now=self._clock(), since=since, progress=progress)
+        return build(
+            self._write(),
+            project,
+            models,
+            end=stop,
+            now=self._clock(),
+            since=since,
+            progress=progress,
+            derived=unions,
+        )
 
     def collect(
         self,

@@ -6,9 +6,11 @@ placeholder is exchanged for the node that its place in the tree asks for. Text 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
@@ -23,6 +25,8 @@ _OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
 _CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
 _NOT_WORDS = {TokenType.STRING, TokenType.IDENTIFIER, TokenType.NUMBER}
 _ENTITY_SLOT = "{entity_type}"
+_NO_JINJA = "Jinja is not supported, use macros"
+_CLASS = re.compile(r"<class '(?:\w+\.)*(\w+)'>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,8 @@ def parse_template(text: str, dialect: str | None = None) -> exp.Query:
     query, both with line and column.
     """
     reader = _Reader(text, Dialect.get_or_raise(dialect))
-    tokens = _splice(reader, _tokenize(reader))
-    statements = [tree for tree in _parse(reader, tokens) if tree is not None]
+    tokens = _without_jinja(reader, _tokenize(reader))
+    statements = [tree for tree in _parse(reader, _splice(reader, tokens)) if tree is not None]
     if len(statements) != 1:
         raise ExpressionError(
             f"a definition is exactly one query, this file has {len(statements)}",
@@ -90,6 +94,15 @@ def parse_template(text: str, dialect: str | None = None) -> exp.Query:
     return without_positions(tree)
 
 
+def _without_jinja(reader: _Reader, tokens: list[Token]) -> list[Token]:
+    """Return the tokens of a text that is no template; `{{ x }}` would be read as a literal by some dialects."""
+    for token, following in pairwise(tokens):
+        opens = token.token_type is TokenType.L_BRACE and following.token_type is TokenType.L_BRACE
+        if opens or token.token_type is TokenType.BLOCK_START:
+            raise ExpressionError("this is a Jinja template", at=reader.at(token), hint=_NO_JINJA)
+    return tokens
+
+
 def _tokenize(reader: _Reader) -> list[Token]:
     try:
         return reader.dialect.tokenize(reader.text)
@@ -102,9 +115,10 @@ def _parse(reader: _Reader, tokens: Sequence[Token]) -> list[exp.Expr | None]:
         return list(reader.dialect.parser().parse(list(tokens), reader.text))
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
-        hint = "Jinja is not supported, use macros" if "{{" in reader.text or "{%" in reader.text else None
+        hint = _NO_JINJA if "{%" in reader.text else None
+        said = _CLASS.sub(r"\1", str(first.get("description") or error)).rstrip(".")
         raise ExpressionError(
-            f"the SQL does not parse: {first.get('description') or error}".rstrip("."),
+            f"the SQL does not parse: {said}",
             at=Location(None, first.get("line"), first.get("col")),
             hint=hint,
         ) from None
