@@ -14,7 +14,7 @@ def publish(engine: Engine, beside: str, name: str, new_hash: str, now: datetime
     if engine.kind(name) is None:
         engine.rename([(beside, name)])
         return
-    old = state.read(engine).get(name)
+    old = state.find(engine, name)
     if old is None or old.definition_hash == new_hash:
         _swap(engine, beside, name)
         return
@@ -51,7 +51,7 @@ def keep_old(engine: Engine, name: str, new_hash: str, now: datetime) -> None:
     """Move a model's present rows aside under the hash they were built with; drop them if it is the same."""
     if engine.kind(name) is None:
         return
-    old = state.read(engine).get(name)
+    old = state.find(engine, name)
     if old is None or old.definition_hash == new_hash:
         engine.drop(name)
         return

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 from sqlglot import exp
 
@@ -52,7 +53,17 @@ def prepare(engine: Engine) -> None:
 def read(engine: Engine) -> dict[str, BuiltState]:
     """Return the state of every built model by name."""
     rows = engine.rows(f"SELECT * FROM {table(engine, TABLE)}")
-    return {row["model"]: BuiltState(**{**row, **_instants(row)}) for row in rows}
+    return {row["model"]: _state(row) for row in rows}
+
+
+def find(engine: Engine, model: str) -> BuiltState | None:
+    """Return the state of one model, None if it has not been built."""
+    rows = engine.rows(f"SELECT * FROM {table(engine, TABLE)} WHERE model = {_text(model)}")
+    return _state(rows[0]) if rows else None
+
+
+def _state(row: dict[str, Any]) -> BuiltState:
+    return BuiltState(**{**row, **_instants(row)})
 
 
 def write(engine: Engine, state: BuiltState) -> None:

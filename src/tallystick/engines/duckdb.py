@@ -258,16 +258,28 @@ class DuckDBEngine:
         """Give relations of Tallystick's schema new names, in order and all at once."""
         with self.transaction():
             for old, new in pairs:
-                self.execute(f"ALTER {self.kind(old)} {self.qualified(old)} RENAME TO {_identifier(new)}")
+                self._either("ALTER", f"{self.qualified(old)} RENAME TO {_identifier(new)}")
 
     def kind(self, name: str) -> str | None:
         """Return TABLE or VIEW for a relation of Tallystick's schema, None where there is none."""
+        with self._translated(), suppress(duckdb.CatalogException):
+            self._connection.table(self.qualified(name))
+            return "TABLE"
         return kind_of(self.rows(kind_query(self.schema, name, self.dialect)))
 
     def drop(self, name: str) -> None:
         """Drop a table or view of Tallystick's schema if it is there."""
-        if (found := self.kind(name)) is not None:
-            self.execute(f"DROP {found} {self.qualified(name)}")
+        self._either("DROP", f"IF EXISTS {self.qualified(name)}")
+
+    def _either(self, verb: str, rest: str) -> None:
+        """Run a statement about a table or else a view: asking first would look through all there are."""
+        with self._translated():
+            try:
+                self._connection.execute(f"{verb} TABLE {rest}")
+            except duckdb.CatalogException as error:
+                if "VIEW" not in str(error).upper():
+                    raise
+                self._connection.execute(f"{verb} VIEW {rest}")
 
     def tables(self) -> frozenset[str]:
         """Return the names of tables and views in Tallystick's schema."""
