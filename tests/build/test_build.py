@@ -76,6 +76,18 @@ def test_a_changed_definition_is_built_beside_and_the_old_rows_are_kept(shop, op
     assert run(shop, f"SELECT * FROM tally.{kept[0][0]} ORDER BY ALL") == before
 
 
+def test_a_definition_that_comes_back_leaves_one_note_for_each_relation_that_is_kept(shop, opened, run):
+    file = shop / "definitions" / "shop.toml"
+    first = file.read_text()
+    for text in (first, first.replace('(amount)"', '(amount) * 2"')) * 2:
+        file.write_text(text)
+        with opened(shop) as workspace:
+            assert not workspace.build(["revenue", "median_order"]).failed
+    notes = run(shop, "SELECT relation FROM tally._model_history ORDER BY 1")
+    there = run(shop, "SELECT table_name FROM information_schema.tables WHERE starts_with(table_name, '_old_')")
+    assert notes == sorted(there) and len(set(notes)) == len(notes)
+
+
 def test_text_of_a_definition_does_not_change_its_hash(shop, opened):
     with opened(shop) as workspace:
         workspace.build(["revenue"])

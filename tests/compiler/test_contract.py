@@ -217,7 +217,8 @@ def test_the_oso_profile_says_where_it_gives_other_numbers():
     found = check_definition(metric, context(project("oso", m=metric), "trino"))
     assert {d.code for d in found} == {"oso-difference"} and {d.severity.value for d in found} == {"info"}
     told = " ".join(d.message for d in found)
-    assert all(f"§{part}" in told for part in ("9.1", "7.1", "9.5", "9.4", "9.3"))
+    said = ["by month on trino", "first day of the next bucket", "one unit short", "interval lengths", "counts twice"]
+    assert [part for part in said if part not in told] == []
     assert check_definition(metric, context(project(m=metric), "trino")) == ()
 
 

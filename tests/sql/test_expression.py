@@ -42,6 +42,7 @@ def test_expression_is_split_as_the_table_says(row):
         ("sum(a) + b", "column 'b' stands outside of any aggregate"),
         ("sum(avg(x))", "aggregates an aggregate"),
         ("sum(x", "does not parse"),
+        ("count(*) over ()", "with OVER"),
         ("select sum(x) from t", "is not a single expression"),
         ("last(x) / count(distinct u)", "cannot be mixed"),
         ("", "does not parse"),

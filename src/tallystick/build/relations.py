@@ -25,11 +25,19 @@ def publish(engine: Engine, beside: str, name: str, new_hash: str, now: datetime
         if old.built_at in state.retirements(engine, kept):
             return
     else:
-        engine.drop(kept)
-        if not engine.capabilities.transactions and engine.capabilities.deletes:
-            state.forget_retired(engine, kept)  # between the drop and the rename: a table without a note is a new one
+        _forget(engine, kept)
         engine.rename([(name, kept), (beside, name)])
     state.retire(engine, old, kept, now)
+
+
+def _forget(engine: Engine, kept: str) -> None:
+    """Drop what the same definition left when it was replaced before, then the note of it.
+
+    It is put into place only after that: a table without a note is a new one.
+    """
+    engine.drop(kept)
+    if engine.capabilities.deletes:
+        state.forget_retired(engine, kept)
 
 
 def _swap(engine: Engine, beside: str, name: str) -> None:
@@ -56,7 +64,7 @@ def keep_old(engine: Engine, name: str, new_hash: str, now: datetime) -> None:
         engine.drop(name)
         return
     kept = _kept_name(name, old.definition_hash)
-    engine.drop(kept)
+    _forget(engine, kept)
     engine.rename([(name, kept)])
     state.retire(engine, old, kept, now)
 

@@ -255,10 +255,10 @@ def _differences_of_entities(metric: Metric, context: DefinitionContext) -> Iter
     base = base_entity(definition_of(metric), context).name
     if all(entity == base for entity in metric.views.entities):
         return
-    yield "a member reached by two paths counts twice (spec oso §9.3)"
+    yield "a member reached by two paths counts twice"
     events = (table for table in tables_of(metric, context) if table.name in context.sources)
     if any(table.find_ancestor(exp.CTE, exp.Subquery) for table in events):
-        yield f"what its inner queries compute stays at {base} level (spec oso §6)"
+        yield f"what its inner queries compute stays at {base} level"
 
 
 def _differences(metric: Metric, template: exp.Query, context: DefinitionContext) -> Iterator[Diagnostic]:
@@ -266,19 +266,19 @@ def _differences(metric: Metric, template: exp.Query, context: DefinitionContext
     views, used = metric.views, {macro.name for _, macro in calls(template)}
     reasons: list[str] = []
     if context.dialect != "duckdb" and {Grain.QUARTER, Grain.HALF} & set(views.grains):
-        reasons.append(f"quarters and half-years are cut by month on {context.dialect} (spec oso §9.1)")
+        reasons.append(f"quarters and half-years are cut by month on {context.dialect}")
     if views.grains and "metrics_end" in used:
-        reasons.append("the first day of the next bucket is read too (spec oso §7.1)")
+        reasons.append("the first day of the next bucket is read too")
     if any(not window.is_fixed for window in views.rolling):
-        reasons.append("windows of months, quarters and years are one unit short (spec oso §9.5)")
+        reasons.append("windows of months, quarters and years are one unit short")
     if views.rolling and "metrics_end" in used:
-        reasons.append("the last day of a window is lost on timestamps (spec oso §9.5)")
+        reasons.append("the last day of a window is lost on timestamps")
     if "metrics_sample_interval_length" in used and (views.all_time or views.rolling):
-        reasons.append("interval lengths are 0 over all time and a day short in windows (spec oso §9.4)")
+        reasons.append("interval lengths are 0 over all time and a day short in windows")
     if "metrics_sample_interval_length" in used and views.grains:
-        reasons.append("an average over a bucket that still runs is divided by the whole bucket (spec oso §9.12)")
+        reasons.append("an average over a bucket that still runs is divided by the whole bucket")
     if views.rolling and definition_of(metric).cron not in (None, "@daily"):
-        reasons.append(f"windows end on the ticks of {definition_of(metric).cron} only (spec oso §7.2)")
+        reasons.append(f"windows end on the ticks of {definition_of(metric).cron} only")
     reasons += _differences_of_entities(metric, context)
     for reason in reasons:
         yield diagnose(
