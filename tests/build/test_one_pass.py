@@ -275,6 +275,20 @@ def test_a_build_leaves_as_many_threads_as_there_were(engine):
         assert engine.rows(threads) == before
 
 
+@pytest.mark.parametrize("names", [["users"], ["total", "users"], ["smallest"], ["total", "smallest"]])
+def test_a_build_leaves_no_working_tables(engine, names):
+    views = Views(entities=("artifact", "all"), grains=(Grain.MONTH,), rolling=(Window(7),))
+    fill(engine, World([_row(day, day) for day in range(1, 9)], [], []))
+    found = project(names, Calendar(), views)
+    for day in (5, 6, 8):
+        assert not build(engine, found, plan(found), end=BEGIN + timedelta(days=day), now=NOW).failed
+        assert engine.rows("SELECT table_name FROM duckdb_tables() WHERE temporary") == []
+    engine.execute("ALTER TABLE main.events RENAME COLUMN x TO y")
+    engine.execute("ALTER TABLE main.events RENAME COLUMN user_id TO z")
+    assert build(engine, found, plan(found), end=END, now=NOW).failed
+    assert engine.rows("SELECT table_name FROM duckdb_tables() WHERE temporary") == []
+
+
 def test_a_changed_definition_keeps_and_dates_what_the_old_one_built(engine):
     rows = [_row(day, user) for day, user in [(1, 1), (1, 2), (3, 1)]]
     fill(engine, World(rows, [], []))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tallystick.build import one_pass_append, one_pass_state, one_pass_sweep, state
@@ -14,10 +14,10 @@ from tallystick.build.state import BuiltState
 from tallystick.compiler.one_pass import append, interning, measures, tables
 from tallystick.compiler.one_pass.days import day_of, number
 from tallystick.compiler.one_pass.family import Family, Member
-from tallystick.compiler.one_pass.gather import Stream, gather, streams
+from tallystick.compiler.one_pass.gather import ROWS, Stream, gather, streams
 from tallystick.compiler.one_pass.layout import layout
 from tallystick.compiler.one_pass.measures import Measured
-from tallystick.compiler.one_pass.names import WORK, Schema, quoted, work
+from tallystick.compiler.one_pass.names import WORK, Schema, work
 from tallystick.compiler.one_pass.presence import Packing, packing
 from tallystick.compiler.one_pass.tables import Extent, Plan
 from tallystick.compiler.span import Span
@@ -52,6 +52,8 @@ class Job:
     schema: Schema
     end: datetime
     now: datetime
+    by_statements: set[str] = field(default_factory=set)
+    """The prefixes of metrics that were built or extended by statements over working tables of their own."""
 
     @property
     def calendar(self) -> Calendar:
@@ -88,11 +90,15 @@ def build_family(
     restatement); what cannot be extended is built anew. `before` need not be known.
     """
     job = Job(engine, project, family, Schema(engine.schema), end, now)
+    made: Collection[str] | None = None
     try:
         with engine.transaction():
-            return _build(job, since, before)
+            states = _build(job, since, before)
+        # To ask for their names takes longer than to drop them.
+        made = None if job.by_statements else _working_tables(family)
     finally:
-        _drop_work(engine)
+        _drop(engine, _every_working_table(engine) if made is None else made)
+    return states
 
 
 def look(engine: Engine) -> Found:
@@ -176,6 +182,7 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> list[tuple[
         if one_pass_sweep.is_for_memory(engine, plan, mine):
             one_pass_sweep.create_tables(engine, plan, mine, calendar)
         else:
+            job.by_statements.add(member.prefix)
             write_days(engine, calendar)
             execute(engine, tables.create_tables(plan, mine))
         sizes = {name: f.magnitude for stream in mine for name, f in facts[stream.table].facts.items()}
@@ -324,6 +331,7 @@ def _append(
     rows = sum(facts[stream.table].rows for stream in mine)
     is_small = plan.layout.is_narrow and rows <= one_pass_append.MOST
     if not (is_small and one_pass_append.append(job.engine, plan, mine, calendar, since, stored)):
+        job.by_statements.add(member.prefix)
         write_days(job.engine, calendar)
         execute(job.engine, append.append(plan, mine, since, stored.settled))
     most = max((f.magnitude for s in mine for f in facts[s.table].facts.values()), default=0.0)
@@ -374,11 +382,18 @@ def execute(engine: Engine, statements: Sequence[str]) -> None:
         engine.execute(statement)
 
 
-def _drop_work(engine: Engine) -> None:
-    """Drop working tables, also those a failed build left."""
-    rows = engine.rows(
-        f"SELECT table_name AS name FROM duckdb_tables() WHERE temporary AND starts_with(table_name, '{WORK}')"
-    )
-    drops = [f"DROP TABLE IF EXISTS temp.{quoted(row['name'])}" for row in rows]
-    if drops:
-        engine.execute("; ".join(drops))
+def _working_tables(family: Family) -> list[str]:
+    """Return the working tables of a family whose metrics were all built in memory."""
+    found = streams(family.members)
+    return [ROWS, *(stream.table for stream in found), *interning.working_tables(family)]
+
+
+def _every_working_table(engine: Engine) -> list[str]:
+    """Return all working tables there are, those a failed build left too."""
+    query = f"SELECT table_name AS name FROM duckdb_tables() WHERE temporary AND starts_with(table_name, '{WORK}')"
+    return [row["name"].removeprefix(WORK) for row in engine.rows(query)]
+
+
+def _drop(engine: Engine, names: Collection[str]) -> None:
+    if names:
+        engine.execute("; ".join(f"DROP TABLE IF EXISTS temp.{work(name)}" for name in names))

@@ -35,6 +35,7 @@ MOST = 1_000_000
 """Gathered rows that are appended in memory; more are by statements."""
 TOUCHED = "touched"
 REPLACED = "replaced"
+FRESH = "fresh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +164,19 @@ def _replace_days(
         engine.execute(f"DELETE FROM {days} WHERE day >= {since}")
     _insert(engine, plan, layout.days, found.days)
     if plan.member.windows:
-        log, old = plan.schema.table(layout.leaving), f"day < {forgotten(since, plan.member.windows)}"
-        engine.execute(f"DELETE FROM {log} WHERE {f'day >= {since} OR ' if is_again else ''}{old}")
+        _forget(engine, plan, since, is_again=is_again)
     if plan.member.windows and layout.distinct:
         rows = found.departures
         _insert(engine, plan, layout.leaving, {"eid": rows.eids, "day": rows.days + calendar.first, **rows.cells})
+
+
+def _forget(engine: Engine, plan: Plan, since: int, *, is_again: bool) -> None:
+    """Take back departures of days that are read again, and once a month those nothing holds any more."""
+    old = forgotten(plan.extent.settled, plan.member.windows)
+    gone = [f"day >= {since}"] if is_again else []
+    gone += [f"day < {old}"] if old != forgotten(since, plan.member.windows) else []
+    if gone:
+        engine.execute(f"DELETE FROM {plan.schema.table(plan.layout.leaving)} WHERE {' OR '.join(gone)}")
 
 
 def _replace_seen(engine: Engine, plan: Plan, key: str, found: _Reread) -> None:
@@ -194,9 +203,10 @@ def _replace_spans(engine: Engine, plan: Plan, calendar: DayTable, since: Since,
     rows = continued(plan, calendar, since, added, held)
     with embedded(engine).lend(f"{WORK}{REPLACED}", {"place": np.sort(held["place"])}):
         engine.execute(f"DELETE FROM {recent} WHERE rowid IN (SELECT place FROM {work(REPLACED)})")
-    settled = rows["nxt"] < plan.extent.settled
-    for table, some in ((layout.spans, settled), (layout.recent(layout.spans), ~settled)):
-        _insert(engine, plan, table, {name: values[some] for name, values in rows.items()})
+    with embedded(engine).lend(f"{WORK}{FRESH}", narrowed(column_types(plan)[layout.spans], rows)):
+        for table, some in ((layout.spans, "<"), (layout.recent(layout.spans), ">=")):
+            fresh = f"SELECT * FROM {work(FRESH)} WHERE nxt {some} {plan.extent.settled}"
+            engine.execute(f"INSERT INTO {plan.schema.table(table)} BY NAME {fresh}")
 
 
 def _held(engine: Engine, plan: Plan, added: Counters, since: int) -> dict[str, Whole]:

@@ -23,6 +23,7 @@ from tallystick.compiler.one_pass.views import model_spans, model_view, row_coun
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.sql.calendar import Calendar, floor_date, local_date, start_of_day
+from tallystick.sql.grain import Grain
 
 CHANGE_POINTS = "change_points"
 DENSE = "dense"
@@ -99,13 +100,16 @@ def _view(engine: Engine, project: Project, target: Publication, model: Model) -
 def _print(engine: Engine, project: Project, target: Publication) -> str:
     """Return a print of all that views depend on, with the text of one view of each sort for how they are written."""
     member = target.member
-    sorts = {
-        (model.has_entity, model.time.window is None, model.time.grain): model for model in reversed(member.models)
-    }
+    sorts = {(model.has_entity, *_sort(model.time)): model for model in reversed(member.models)}
     texts = [_view(engine, project, target, model) for model in sorts.values()]
     keys = [project.entities[model.entity].key if model.has_entity else "" for model in member.models]
     facts = (target.family.prefix, target.stored.layout, member.models, keys, texts)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _sort(time: TimeView) -> tuple[bool, bool, bool]:
+    """Return what the text of a view follows from: windows, days, longer grains and all time are written differently."""
+    return time.window is None, time.grain is Grain.DAY, time.grain is None
 
 
 def query(project: Project, target: Publication, model: Model, schema: Schema, first: int | None = None) -> str:

@@ -269,12 +269,12 @@ def _unfolded(rows: pa.Table, numbers: pa.Table, keys: Sequence[str], since: int
         row, day = row[order], day[order]
     columns: dict[str, pa.Array | pa.ChunkedArray] = {BUCKET: pa.array(day.astype(np.int32)).view(pa.date32())}
     if numbers.num_rows == 1:
-        entity = np.zeros(len(row), np.int64)
+        columns |= {name: pa.repeat(numbers.column(index + 1)[0], len(row)) for index, name in enumerate(keys)}
     else:
         known = numbers.column("eid").to_numpy()
         place = np.argsort(known)
-        entity = place[np.searchsorted(known[place], rows.column("eid").to_numpy()[row])]
-    columns |= {name: numbers.column(index + 1).take(pa.array(entity)) for index, name in enumerate(keys)}
+        entity = pa.array(place[np.searchsorted(known[place], rows.column("eid").to_numpy()[row])])
+        columns |= {name: numbers.column(index + 1).take(entity) for index, name in enumerate(keys)}
     columns |= {name: rows.column(name).take(pa.array(row)) for name in rows.column_names[3:]}
     return pa.table(columns)
 

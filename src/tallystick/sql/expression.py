@@ -211,7 +211,8 @@ def _parse_scalar(text: str, dialect: str) -> exp.Expr:
         raise ExpressionError(f"'{text}' is not a single expression", hint="write a metric over a query as sql = …")
     if tree.find(exp.Window) is not None:
         raise ExpressionError(
-            f"'{text}' looks at other rows with OVER", hint="do that in the source's sql, and aggregate what comes of it"
+            f"'{text}' looks at other rows with OVER",
+            hint="do that in the source's sql, and aggregate what comes of it",
         )
     for node in tree.walk():
         node.comments = None

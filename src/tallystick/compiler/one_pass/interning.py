@@ -112,6 +112,11 @@ def reach_entities(family: Family, project: Project, schema: Schema) -> list[str
     return found
 
 
+def working_tables(family: Family) -> list[str]:
+    """Return the working tables in which base keys and entities are numbered."""
+    return [NEW_BASE, *(f"reached_{entity}" for entity in _others(family))]
+
+
 def without_number(family: Family) -> str | None:
     """Return the query of how many reached entities have no number yet, one column per kind; None if nothing is reached."""
     counts = [
