@@ -216,3 +216,15 @@ def test_dated_membership_needs_a_day():
     around = context(replace(world, metrics={"m": metric}))
     with pytest.raises(CompileError, match="does not say which column dates its rows"):
         text(metric, Model("m", "firm", MONTH), around, **JANUARY)
+
+
+def test_a_key_that_is_put_out_as_oso_names_it_takes_the_name_of_the_other_entity():
+    metric = sql_metric(
+        f"select {HEAD.replace('e.event_source', 'till_id as to_till_id')}, @metric_name() as metric, count(*) as amount "
+        f"from sales e where {RANGE} group by 1, 2, 3"
+    )
+    metric = replace(metric, definition=replace(metric.definition, sources=("sales",)))
+    undated = replace(SHOP, rolls_up_to=())
+    world = Project(root=".", entities={e.name: e for e in (TILL, undated)}, metrics={"m": metric})
+    query = text(metric, Model("m", "shop", MONTH), context(world), **JANUARY)
+    assert "AS to_shop_id" in query and "to_till_id" not in query

@@ -171,8 +171,8 @@ def test_filled_templates_are_not_rewritten(dialect: str) -> None:
     for grain in Grain:
         tree = buckets.bucket(exp.column("ts"), grain, calendar, is_date=False, dialect=dialect)
         assert portable.rewrite(tree, dialect).sql(dialect) == tree.sql(dialect)
-    leave = buckets.window_leave(exp.column("d"), Window(1, WindowUnit.MONTH), dialect=dialect)
-    assert portable.rewrite(leave, dialect).sql(dialect) == leave.sql(dialect)
+    start = buckets.window_start(exp.column("d"), Window(1, WindowUnit.MONTH), dialect=dialect)
+    assert portable.rewrite(start, dialect).sql(dialect) == start.sql(dialect)
     # What a user put into a template is still the user's.
     inner = buckets.add_days(parse("DATE_TRUNC('week', d)"), 1, dialect=dialect)
     found = portable.rewrite(inner, dialect).sql(dialect)

@@ -294,8 +294,7 @@ def _exchange(select: exp.Select, key: exp.Column, new: exp.Column, target: _Tar
     for projection in list(select.expressions):
         column = projection.unalias()
         if column == key:
-            name = target.new if projection.alias_or_name.lower() == target.old else projection.args["alias"]
-            projection.replace(exp.alias_(new.copy(), name.copy()))
+            projection.replace(exp.alias_(new.copy(), _renamed(projection, target).copy()))
     group = select.args.get("group")
     keys = list(group.expressions) if group else []
     if partitions:
@@ -304,6 +303,17 @@ def _exchange(select: exp.Select, key: exp.Column, new: exp.Column, target: _Tar
     for column in keys:
         if column == key or (isinstance(column, exp.Column) and not column.table and column.name.lower() == target.old):
             column.replace(new.copy())
+
+
+def _renamed(projection: exp.Expr, target: _Target) -> exp.Identifier:
+    """Return the name of a key that was exchanged; `to_…_id` goes along, others stay as they were written."""
+    name = projection.alias_or_name.lower()
+    if name == target.old:
+        return target.new
+    if name == f"to_{target.base.name}_id":
+        return exp.to_identifier(f"to_{target.entity.name}_id")
+    written: exp.Identifier = projection.args["alias"]
+    return written
 
 
 def _rename(tree: exp.Query, joined: list[exp.Select], target: _Target) -> None:
