@@ -26,7 +26,7 @@ from one_pass_world import (
     project,
     without,
 )
-from tallystick.build import one_pass_append, one_pass_publish, one_pass_state
+from tallystick.build import one_pass_append, one_pass_publish, one_pass_state, state
 from tallystick.build.build import build
 from tallystick.compiler.one_pass import family
 from tallystick.compiler.one_pass.layout import Layout
@@ -35,6 +35,7 @@ from tallystick.compiler.sweep import entities
 from tallystick.definitions.metric import Aggregate, Metric, Views
 from tallystick.definitions.project import Warehouse
 from tallystick.engines.duckdb import DuckDBEngine
+from tallystick.errors import EngineError
 from tallystick.sql.calendar import Calendar
 from tallystick.sql.grain import Grain, Window
 
@@ -273,6 +274,19 @@ def test_a_build_leaves_as_many_threads_as_there_were(engine):
     for day in (5, 6):
         assert not build(engine, found, plan(found), end=BEGIN + timedelta(days=day), now=NOW).failed
         assert engine.rows(threads) == before
+
+
+def test_a_build_that_cannot_begin_leaves_as_many_threads_too(engine, monkeypatch):
+    def fail(*_):
+        raise EngineError("no states to be had")
+
+    fill(engine, World([], [], []))
+    found = project(["users"], Calendar(), Views(entities=("artifact",)))
+    before = engine.rows("SELECT current_setting('threads') AS n")
+    monkeypatch.setattr(state, "read", fail)
+    with pytest.raises(EngineError, match="no states"):
+        build(engine, found, plan(found), end=END, now=NOW)
+    assert engine.rows("SELECT current_setting('threads') AS n") == before
 
 
 @pytest.mark.parametrize("names", [["users"], ["total", "users"], ["smallest"], ["total", "smallest"]])

@@ -85,6 +85,15 @@ def test_a_few_rows_are_lent_taken_in_and_given_back_as_arrays_of_their_types(en
         engine.arrays("SELECT n FROM tally.nothing")
 
 
+def test_how_large_a_table_is_is_told_by_any_of_its_names_and_of_nothing_else(engine):
+    engine.execute("CREATE TABLE main.large AS SELECT * FROM range(5000)")
+    engine.execute("CREATE VIEW main.seen AS SELECT * FROM main.large")
+    engine.write("large", pa.table({"n": [1]}))
+    assert engine.estimated_rows("large") == engine.estimated_rows("main.large") == 5000
+    assert engine.estimated_rows("tally.large") == 1
+    assert [engine.estimated_rows(name) for name in ("main.seen", "orders", "nothing")] == [None] * 3
+
+
 def test_threads_are_set_for_a_while_with_the_next_statement(engine):
     def threads() -> int:
         return engine.rows("SELECT current_setting('threads') AS n")[0]["n"]

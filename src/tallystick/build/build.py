@@ -6,7 +6,8 @@ each after its parts. A metric that fails is reported and leaves the others alon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -59,25 +60,22 @@ def build(
     Raise StorageFullError, WarehouseLockedError or EngineBrokenError: nothing that follows could succeed either.
     """
     started = perf_counter()
-    before = _look(engine)
-    drop_leftovers(engine, before.relations)
-    aside = set_aside(engine, project_derived(project), before.relations)
     ordered = in_order(models, project)
     asked = frozenset(model.name for model in ordered)
-    run = _Run(engine, project, before, end, now, asked, progress, since, cache(engine.run))
     round_about = circles(ordered, project)
-    here = tuple(
-        model for model in ordered if not _lies_elsewhere(run, model) and not _is_circular(run, model, round_about)
-    )
-    groups, rest = families(project, here) if engine.capabilities.one_pass else ((), here)
-    try:
+    with _on_one_thread(engine):
+        before = _look(engine)
+        drop_leftovers(engine, before.relations)
+        aside = set_aside(engine, project_derived(project), before.relations)
+        run = _Run(engine, project, before, end, now, asked, progress, since, cache(engine.run))
+        here = tuple(
+            model for model in ordered if not _lies_elsewhere(run, model) and not _is_circular(run, model, round_about)
+        )
+        groups, rest = families(project, here) if engine.capabilities.one_pass else ((), here)
         for family in groups:
             _build_family(run, family, before)
         if groups:
             embedded(engine).checkpoint()
-    finally:
-        if engine.capabilities.one_pass:
-            embedded(engine).use_threads(None)
     for model in rest:
         _build_directly(run, model)
     place = {model.name: index for index, model in enumerate(ordered)}
@@ -88,10 +86,22 @@ def build(
     return BuildReport(models=(*done, *after), seconds=perf_counter() - started)
 
 
+@contextmanager
+def _on_one_thread(engine: Engine) -> Iterator[None]:
+    """Let an embedded engine work on one thread until a step asks for more, and on all of them afterwards."""
+    if not engine.capabilities.one_pass:
+        yield
+        return
+    embedded(engine).use_threads(1)
+    try:
+        yield
+    finally:
+        embedded(engine).use_threads(None)
+
+
 def _look(engine: Engine) -> Found:
-    """Return what is in a warehouse, with as many threads as looking takes."""
+    """Return what is in a warehouse; create the tables of states where they are missing."""
     if engine.capabilities.one_pass:
-        embedded(engine).use_threads(1)
         return look(engine)
     there = engine.tables()
     if not {state.TABLE, state.HISTORY} <= there:
