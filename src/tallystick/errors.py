@@ -81,6 +81,10 @@ class CompileError(TallystickError):
     status = 422
 
 
+class NotTogetherError(CompileError):
+    """Models cannot be computed together with others from these rows, but each by its own query."""
+
+
 class TooManyDaysError(CompileError):
     """A definition that takes a query per day is asked for more days at a time than `days`."""
 

@@ -14,7 +14,7 @@ from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-from tallystick.build import direct, state
+from tallystick.build import direct, one_pass_state, state
 from tallystick.build.derived import build_derived, set_aside
 from tallystick.build.direct import Target
 from tallystick.build.one_pass import Found, build_family, look
@@ -30,7 +30,14 @@ from tallystick.compiler.order import circles, in_a_circle, in_order
 from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
-from tallystick.errors import CompileError, EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
+from tallystick.errors import (
+    CompileError,
+    EngineBrokenError,
+    NotTogetherError,
+    StorageFullError,
+    TallystickError,
+    WarehouseLockedError,
+)
 from tallystick.sql.calendar import floor
 from tallystick.sql.grain import Grain
 
@@ -76,9 +83,9 @@ def build(
             _build_family(run, family, before)
         if groups:
             embedded(engine).checkpoint()
-    for model in rest:
-        _build_directly(run, model)
     place = {model.name: index for index, model in enumerate(ordered)}
+    for model in sorted([*rest, *run.apart], key=lambda model: place[model.name]):
+        _build_directly(run, model)
     done = tuple(sorted(run.done, key=lambda outcome: place[outcome.name]))
     wanted = {model.table for model in derived}
     unions = (*derived, *(model for model in aside if model.table not in wanted))
@@ -131,6 +138,8 @@ class _Run:
     look: Callable[[str], pa.Table] | None = None
     done: list[BuiltModel] = field(default_factory=list)
     current: set[str] = field(default_factory=set)
+    apart: list[Model] = field(default_factory=list)
+    """Models of families that turned out to need their own queries."""
 
     @property
     def states(self) -> Mapping[str, BuiltState]:
@@ -187,9 +196,13 @@ def _build_family(run: _Run, family: Family, before: Found | None) -> None:
                 # They share dictionaries, which the first of them may create.
                 _build_family(run, replace(family, members=(member,)), None)
             return
-        for model in family.members[0].models:
-            if model.name in run.asked:
-                run.finish(_failure(model, outcome))
+        asked = [model for model in family.members[0].models if model.name in run.asked]
+        if isinstance(outcome, NotTogetherError):
+            one_pass_state.forget(run.engine, family.members[0].prefix)
+            run.apart += asked
+            return
+        for model in asked:
+            run.finish(_failure(model, outcome))
         return
     for built in outcome:
         if built.model in run.asked:

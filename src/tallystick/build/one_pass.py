@@ -19,14 +19,18 @@ from tallystick.compiler.one_pass.layout import layout
 from tallystick.compiler.one_pass.measures import Measured
 from tallystick.compiler.one_pass.names import WORK, Schema, work
 from tallystick.compiler.one_pass.presence import Packing, packing
+from tallystick.compiler.one_pass.readable import readable
 from tallystick.compiler.one_pass.tables import Extent, Plan
 from tallystick.compiler.span import Span
 from tallystick.compiler.sweep.calendar import DayTable, day_table
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
-from tallystick.sql.calendar import Calendar, local_date, start_of_day
+from tallystick.errors import NotTogetherError
+from tallystick.sql.calendar import Calendar, floor_date, local_date, shift_date, start_of_day
 from tallystick.sql.grain import Grain
 
+EPOCH = 0
+"""The day number of 1970-01-01, where all time begins for queries (spec oso §7.3)."""
 FEW = 100_000
 """Gathered rows that one thread appends for less than it would cost two to wait for each other."""
 FEW_DAYS = 7
@@ -68,10 +72,14 @@ class Job:
         return number(day)
 
     @property
-    def start(self) -> int | None:
-        """Return the number of the project's first day."""
+    def reads(self) -> Project:
+        """Return the project with what its queries stand for."""
+        return readable(self.project).project
+
+    def start(self, member: Member) -> int | None:
+        """Return the number of the first day a metric counts; a query's views begin later than what is counted."""
         start = self.project.settings.start
-        return None if start is None else number(local_date(start, self.calendar))
+        return None if start is None or member.query is not None else number(local_date(start, self.calendar))
 
 
 def build_family(
@@ -154,7 +162,7 @@ def _has_current_memberships(job: Job) -> bool:
         return True
     one_pass_state.write_family(job.engine, job.family, mark)
     embedded(job.engine).use_threads(None)
-    query = interning.membership_changed(job.family, job.project, job.schema)
+    query = interning.membership_changed(job.family, job.reads, job.schema)
     if not job.engine.rows(query)[0]["changed"]:
         return True
     numbers = job.engine.rows(interning.next_numbers(job.family, job.schema))[0]
@@ -171,14 +179,14 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> list[tuple[
     facts = read_source(job, found, Span(None, job.end, job.calendar))
     number_entities(job, found, is_new=is_new)
     firsts = [f.first for f in facts.values() if f.first is not None]
-    extent = Extent(min(firsts, default=job.last), job.last, settled(job), job.start)
-    calendar = _days(job, extent.first, members)
+    first = min(firsts, default=job.last)
+    calendar = _days(job, first, members)
     for member in members:
         mine = tuple(stream for stream in found if stream.member is member)
         for name in sorted(engine.tables()):
             if name.startswith(f"{member.prefix}_"):
                 engine.drop(name)
-        plan = _plan(job, member, mine, facts, extent)
+        plan = _plan(job, member, mine, facts, Extent(first, job.last, settled(job), job.start(member)))
         if one_pass_sweep.is_for_memory(engine, plan, mine):
             one_pass_sweep.create_tables(engine, plan, mine, calendar)
         else:
@@ -191,16 +199,33 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> list[tuple[
 
 
 def read_source(job: Job, found: Sequence[Stream], span: Span) -> dict[str, Measured]:
-    """Gather streams and measure them."""
-    execute(job.engine, gather(job.family, job.project, found, span))
-    return {stream.table: measure(job.engine, stream) for stream in found}
+    """Gather streams and measure them; raise NotTogetherError where a query says something else about their rows."""
+    after = max((_after(job, stream.member) for stream in found), default=job.last + 1)
+    if after > job.last + 1:
+        span = replace(span, end=start_of_day(day_of(after), job.calendar))
+    execute(job.engine, gather(job.family, job.reads, found, span))
+    facts = {stream.table: measure(job.engine, stream) for stream in found}
+    for stream in found:
+        first, last = facts[stream.table].first, facts[stream.table].last
+        if last is not None and last > job.last:
+            raise NotTogetherError(f"'{stream.member.metric}' has rows of days after the build in its last bucket")
+        if stream.member.query is not None and stream.member.has_all_time and first is not None and first < EPOCH:
+            raise NotTogetherError(f"'{stream.member.metric}' has rows from before all time, which begins in 1970")
+    return facts
+
+
+def _after(job: Job, member: Member) -> int:
+    """Return the number of the day after the last one that a metric's own queries read: they read whole buckets."""
+    grains = member.grains if member.query is not None else ()
+    nexts = (shift_date(floor_date(day_of(job.last), grain, job.calendar), grain, 1) for grain in grains)
+    return max(map(number, nexts), default=job.last + 1)
 
 
 def number_entities(job: Job, found: Sequence[Stream], *, is_new: bool) -> None:
     """Intern the base keys and entities of gathered streams; the dictionaries of a new family are created."""
     engine, family, schema = job.engine, job.family, job.schema
     if is_new:
-        execute(engine, interning.dictionaries(family, job.project, schema, found[0]))
+        execute(engine, interning.dictionaries(family, job.reads, schema, found[0]))
         one_pass_state.write_family(engine, family, membership_mark(job))
     numbers = engine.rows(interning.next_numbers(family, schema))[0]
     execute(engine, interning.intern_base(family, schema, found, numbers["bid"], numbers["eid"]))
@@ -211,7 +236,7 @@ def number_entities(job: Job, found: Sequence[Stream], *, is_new: bool) -> None:
 
 def pair_up(job: Job, eid: int) -> None:
     """Pair new base keys with their entities; those not met before are numbered from `eid` on."""
-    execute(job.engine, interning.reach_entities(job.family, job.project, job.schema))
+    execute(job.engine, interning.reach_entities(job.family, job.reads, job.schema))
     query = interning.without_number(job.family)
     fresh = {} if query is None else job.engine.rows(query)[0]
     execute(job.engine, interning.intern_entities(job.family, job.schema, fresh, eid))
@@ -304,7 +329,7 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
 
 def _reads_little(job: Job, since: int) -> bool:
     """Tell whether reading a source from a day on is too little for more than one thread."""
-    source = job.project.sources[job.family.source]
+    source = job.reads.sources[job.family.source]
     if job.last - since >= FEW_DAYS or source.table is None:
         return False
     rows = embedded(job.engine).estimated_rows(source.table)
@@ -326,7 +351,7 @@ def _append(
             execute(job.engine, interning.intern_keys(job.schema, stream, create=False))
     firsts = [f.first for s in mine if (f := facts[s.table]).first is not None]
     first = min([stored.first, *firsts])
-    extent = Extent(first, job.last, max(settled(job), since), job.start)
+    extent = Extent(first, job.last, max(settled(job), since), job.start(member))
     plan = Plan(job.family, member, stored.layout, job.schema, extent, {}, frozenset(stored.raw_keys))
     rows = sum(facts[stream.table].rows for stream in mine)
     is_small = plan.layout.is_narrow and rows <= one_pass_append.MOST
@@ -372,7 +397,7 @@ def max_eid(job: Job) -> int:
 
 def membership_mark(job: Job) -> str | None:
     """Return the print of the memberships a family relies on, as they are now."""
-    query = interning.membership_print(job.family, job.project)
+    query = interning.membership_print(job.family, job.reads)
     return None if query is None else str(job.engine.rows(query)[0]["mark"])
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tallystick.compiler.aggregate_model import BUCKET
 from tallystick.compiler.one_pass.views import FIRST, UNTIL
 from tallystick.engines.adapter import BATCH, Engine, embedded
 
@@ -18,12 +17,12 @@ MOST = 20_000_000
 """Stored change points of a metric up to which its models are written out in memory."""
 
 
-def write_out(engine: Engine, table: str, query: str) -> None:
-    """Add to a table the dense rows of a query of intervals (`model_spans`)."""
+def write_out(engine: Engine, table: str, query: str, bucket: str) -> None:
+    """Add to a table, whose first column is the `bucket`, the dense rows of a query of intervals (`model_spans`)."""
     import pyarrow as pa
 
     spans = engine.run(query)
-    schema = pa.schema([(BUCKET, pa.date32()), *(field for field in spans.schema if field.name not in (FIRST, UNTIL))])
+    schema = pa.schema([(bucket, pa.date32()), *(field for field in spans.schema if field.name not in (FIRST, UNTIL))])
     embedded(engine).insert(table, pa.RecordBatchReader.from_batches(schema, spread(spans, schema)))
 
 

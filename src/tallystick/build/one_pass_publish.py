@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from tallystick.build import one_pass_state, relations
 from tallystick.build.one_pass_dense import MOST, write_out
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
-from tallystick.compiler.aggregate_model import BUCKET
 from tallystick.compiler.definition_hash import definition_hashes
+from tallystick.compiler.lower import bucket_column
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.one_pass.days import as_date, day_of, number
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.held import Reach
 from tallystick.compiler.one_pass.interning import level
 from tallystick.compiler.one_pass.names import Schema, quoted
+from tallystick.compiler.one_pass.readable import readable
 from tallystick.compiler.one_pass.views import model_spans, model_view, row_counts
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
@@ -54,11 +55,11 @@ def publish(
     `old` and `there` are the states and the names of relations before it. `row_count` is None for models too large
     to count in passing.
     """
-    calendar = Calendar(project.settings.time_zone, project.settings.week_start)
-    start = project.settings.start
-    covered = start or start_of_day(day_of(target.stored.first), calendar)
+    calendar = _calendar(project)
+    start = first_shown(project, target.member)
+    covered = start_of_day(start or day_of(target.stored.first), calendar)
     storage = project.warehouse.storage
-    mark = "" if storage == DENSE else _print(engine, project, target)
+    mark = "" if storage == DENSE else _print(project, target)
     found: list[BuiltState] = []
     for model, hashed in definition_hashes(target.member.models, project).items():
         built = BuiltState(
@@ -80,7 +81,7 @@ def publish(
             if is_there and not is_same:
                 relations.keep_old(engine, model.name, hashed, now)
             view = engine.qualified(model.name)
-            engine.execute(f"CREATE OR REPLACE VIEW {view} AS {_view(engine, project, target, model)}")
+            engine.execute(f"CREATE OR REPLACE VIEW {view} AS {_view(project, target, model)}")
         found.append(built)
     if mark != target.stored.views:
         one_pass_state.write(engine, replace(target.stored, views=mark))
@@ -90,19 +91,20 @@ def publish(
     return _counted(engine, project, target, found, is_large=is_large)
 
 
-def _view(engine: Engine, project: Project, target: Publication, model: Model) -> str:
+def _view(project: Project, target: Publication, model: Model) -> str:
     """Return the query of a view, which stays right when days are appended."""
-    reach = replace(_reach(project, target), last_of=one_pass_state.last_day(engine, target.member.prefix))
-    layout = target.stored.layout
-    return model_view(model, target.family, target.member, layout, project, Schema(engine.schema), reach)
+    beside = Schema()
+    reach = replace(reach_of(project, target), last_of=one_pass_state.last_day(beside, target.member.prefix))
+    return model_view(model, target.family, target.member, target.stored.layout, project, beside, reach)
 
 
-def _print(engine: Engine, project: Project, target: Publication) -> str:
+def _print(project: Project, target: Publication) -> str:
     """Return a print of all that views depend on, with the text of one view of each sort for how they are written."""
     member = target.member
     sorts = {(model.has_entity, *_sort(model.time)): model for model in reversed(member.models)}
-    texts = [_view(engine, project, target, model) for model in sorts.values()]
-    keys = [project.entities[model.entity].key if model.has_entity else "" for model in member.models]
+    texts = [_view(project, target, model) for model in sorts.values()]
+    entities = readable(project).project.entities
+    keys = [entities[model.entity].key if model.has_entity else "" for model in member.models]
     facts = (target.family.prefix, target.stored.layout, member.models, keys, texts)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
@@ -114,21 +116,38 @@ def _sort(time: TimeView) -> tuple[bool, bool, bool]:
 
 def query(project: Project, target: Publication, model: Model, schema: Schema, first: int | None = None) -> str:
     """Return the query of a model's dense rows with buckets from day number `first` on."""
-    reach = _reach(project, target, first)
+    reach = reach_of(project, target, first)
     return model_view(model, target.family, target.member, target.stored.layout, project, schema, reach)
 
 
 def spans(project: Project, target: Publication, model: Model, schema: Schema) -> str:
     """Return the query of a model's stored rows and the days they hold."""
-    reach = _reach(project, target)
+    reach = reach_of(project, target)
     return model_spans(model, target.family, target.member, target.stored.layout, project, schema, reach)
 
 
-def _reach(project: Project, target: Publication, first: int | None = None) -> Reach:
+def first_shown(project: Project, member: Member) -> date | None:
+    """Return the first day that a metric is shown for, None where it is its first row's."""
+    if member.query is not None:
+        return member.query.start
     start = project.settings.start
-    calendar = Calendar(project.settings.time_zone, project.settings.week_start)
-    begin = None if start is None else number(local_date(start, calendar))
-    return Reach(first, target.stored.last, begin, is_open=True)
+    return None if start is None else local_date(start, _calendar(project))
+
+
+def reach_of(project: Project, target: Publication, first: int | None = None, last: int | None = None) -> Reach:
+    """Return the days that readers see of a metric, those from `first` to `last` where they ask for some only."""
+    begin, end = first_shown(project, target.member), target.stored.last
+    end = end if last is None else min(last, end)
+    start = None if begin is None else number(begin)
+    reach = Reach(first, end, start, is_open=end == target.stored.last)
+    if begin is None or target.member.query is None:
+        return reach
+    calendar = _calendar(project)
+    return replace(reach, buckets={g: number(floor_date(begin, g, calendar)) for g in Grain if not g.is_sub_day})
+
+
+def _calendar(project: Project) -> Calendar:
+    return Calendar(project.settings.time_zone, project.settings.week_start)
 
 
 def _write_table(
@@ -137,6 +156,7 @@ def _write_table(
     """Replace the buckets that may have changed, or write the whole table."""
     schema = Schema(engine.schema)
     table = schema.table(model.name)
+    bucket = bucket_column(project.metrics[model.metric])
     if not is_same or target.since is None or model.time.is_all_time:
         relations.keep_old(engine, model.name, built.definition_hash, built.built_at)
         dense = query(project, target, model, schema)
@@ -144,13 +164,12 @@ def _write_table(
             engine.execute(f"CREATE TABLE {table} AS {dense}")
             return
         engine.execute(f"CREATE TABLE {table} AS {dense} LIMIT 0")
-        write_out(engine, model.name, spans(project, target, model, schema))
+        write_out(engine, model.name, spans(project, target, model, schema), bucket)
         return
     first = target.since
     if model.time.grain is not None:
-        calendar = Calendar(project.settings.time_zone, project.settings.week_start)
-        first = number(floor_date(day_of(first), model.time.grain, calendar))
-    engine.execute(f"DELETE FROM {table} WHERE {quoted(BUCKET)} >= {as_date(str(first))}")
+        first = number(floor_date(day_of(first), model.time.grain, _calendar(project)))
+    engine.execute(f"DELETE FROM {table} WHERE {quoted(bucket)} >= {as_date(str(first))}")
     engine.execute(f"INSERT INTO {table} {query(project, target, model, schema, first)}")
 
 
@@ -164,7 +183,7 @@ def _counted(
     layout, schema = target.stored.layout, Schema(engine.schema)
     if is_large or _count(engine, schema, layout.days) > COUNTED:
         return list(found)
-    reach = _reach(project, target)
+    reach = reach_of(project, target)
     alike: dict[TimeView, list[Model]] = {}
     for model in target.member.models:
         alike.setdefault(model.time, []).append(model)

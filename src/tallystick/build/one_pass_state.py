@@ -12,7 +12,7 @@ from sqlglot import exp
 from tallystick.build.state import table
 from tallystick.compiler.one_pass.family import Family
 from tallystick.compiler.one_pass.layout import Cell, Layout
-from tallystick.compiler.one_pass.names import FORMAT
+from tallystick.compiler.one_pass.names import FORMAT, Schema
 from tallystick.engines.adapter import Engine
 from tallystick.sql.expression import Merge
 
@@ -107,9 +107,9 @@ def _moment(stored: Stored) -> dict[str, str]:
     }
 
 
-def last_day(engine: Engine, prefix: str) -> str:
+def last_day(schema: Schema, prefix: str) -> str:
     """Return the SQL of the number of the last day that a metric's tables cover."""
-    return f"(SELECT last_day FROM {table(engine, STORED)} WHERE prefix = {_text(prefix)})"
+    return f"(SELECT last_day FROM {schema.table(STORED)} WHERE prefix = {_text(prefix)})"
 
 
 def forget(engine: Engine, prefix: str) -> None:

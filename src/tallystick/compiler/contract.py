@@ -22,6 +22,7 @@ from tallystick.compiler.sql_definition import (
     compile_definition,
     definition_of,
     peer_models,
+    specialise,
     unused_variables,
 )
 from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error, nearest, sort
@@ -134,6 +135,12 @@ def contract_columns(metric: Metric, model: Model, columns: Collection[str], con
     prefixed = f"to_{model.entity}_id"
     key = entity.key.lower() if prefixed not in columns and entity.key.lower() in columns else prefixed
     return ["metrics_sample_date", "event_source", key, f"from_{base.name}_id", "metric", "amount"]
+
+
+def entity_column(model: Model, context: DefinitionContext) -> str:
+    """Return the column of a query's tables that says which entity a row is of."""
+    metric = context.project.metrics[model.metric]
+    return contract_columns(metric, model, output_columns(specialise(metric, model, context)) or (), context)[2]
 
 
 def contracted(query: exp.Query, model: Model, context: DefinitionContext) -> exp.Query:

@@ -89,11 +89,16 @@ def join_entity(tree: exp.Query, base: Entity, entity: str, context: DefinitionC
 
 
 def _target(tree: exp.Query, base: Entity, entity: Entity) -> _Target:
+    old = key_name(tree, base)
+    new = f"to_{entity.name}_id" if old == f"to_{base.name}_id".lower() else entity.key
+    return _Target(base, entity, old, exp.to_identifier(new), f"{base.name}_in_{entity.name}")
+
+
+def key_name(tree: exp.Query, base: Entity) -> str:
+    """Return the column that says which base entity a row is of, as a definition calls it, in lower case."""
     prefixed = f"to_{base.name}_id"
     uses_prefix = any(column.name.lower() == prefixed for column in tree.find_all(exp.Column))
-    old = prefixed if uses_prefix or base.key == prefixed else base.key
-    new = f"to_{entity.name}_id" if old == prefixed else entity.key
-    return _Target(base, entity, old.lower(), exp.to_identifier(new), f"{base.name}_in_{entity.name}")
+    return (prefixed if uses_prefix or base.key == prefixed else base.key).lower()
 
 
 def _is_source(table: exp.Table, tree: exp.Expr, context: DefinitionContext) -> bool:

@@ -40,6 +40,7 @@ from tallystick.sql.macro_calls import (
 from tallystick.sql.positions import Notes, mark_definition
 
 _Error = TypeVar("_Error", bound=TallystickError)
+_Tree = TypeVar("_Tree", bound=exp.Expr)
 
 _OF_VIEW = "of_view"
 """The note on a literal that ends with the time view, holding what comes before."""
@@ -102,10 +103,20 @@ def specialise(metric: Metric, model: Model, context: DefinitionContext, *, mark
     if known is None or known[0] is not metric:
         known = context.trees[model.entity] = metric, _specialised(metric, model, context)
     tree = known[1].copy()
+    return of_view(tree, model.time)
+
+
+def of_view(tree: _Tree, time: TimeView) -> _Tree:
+    """Let the names in a tree that end with the time view end with another one, in place; return the tree."""
     for literal in tree.find_all(exp.Literal):
         if (name := literal.meta_get(_OF_VIEW)) is not None:
-            literal.set("this", f"{name}_{model.time.suffix}")
+            literal.set("this", f"{name}_{time.suffix}")
     return tree
+
+
+def is_of_view(node: exp.Expr) -> bool:
+    """Tell whether a node is the end of a name that says which time view its rows are of."""
+    return isinstance(node, exp.Literal) and node.meta_get(_OF_VIEW) is not None
 
 
 @lru_cache(maxsize=4096)

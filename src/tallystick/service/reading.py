@@ -17,8 +17,10 @@ import pyarrow as pa
 from sqlglot import exp
 
 from tallystick.build import one_pass_state
-from tallystick.build.one_pass_publish import Publication
+from tallystick.build.one_pass_publish import Publication, reach_of
 from tallystick.compiler.aggregate_model import BUCKET, VALUE
+from tallystick.compiler.contract import entity_column
+from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.lower import bucket_column, key_columns
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.days import number
@@ -34,7 +36,7 @@ from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.errors import UnknownNameError, UsageError
 from tallystick.sql import buckets
-from tallystick.sql.calendar import Calendar, local_date, start_of_day
+from tallystick.sql.calendar import Calendar, start_of_day
 from tallystick.sql.grain import Grain
 
 Id = str | int
@@ -75,7 +77,8 @@ class Reader:
         Raise MissingTableError where the model was never built.
         """
         target, reach = self._target(model), Range(first, last)
-        if target is not None and ids and model.has_entity and not model.time.is_all_time:
+        is_series = model.has_entity and not model.time.is_all_time and not self._is_sql(model)
+        if target is not None and ids and is_series:
             found = self._series(target, model, reach, ids)
             if found is not None:
                 return found if limit is None else found.slice(0, limit)
@@ -125,7 +128,7 @@ class Reader:
         check_totals(model, functions, per)
         target, within = self._target(model), Range(first, last)
         heads = [*([BUCKET] if per is not None else []), *self._keys(model, by_entity=by_entity)]
-        if target is None or model.time.is_all_time:
+        if target is None or model.time.is_all_time or self._is_sql(model):
             return self.engine.run(self._plain_totals(model, functions, per, within, ids, heads))
         reach, layout, schema = _reach(self.project, target, within), target.stored.layout, Schema(self.engine.schema)
         days = reach.last - target.stored.first + 1
@@ -158,9 +161,7 @@ class Reader:
         if recent is not None:
             rows = pa.concat_tables([rows, *self._recent(model, recent, eids)])
         reach = _reach(self.project, target, within)
-        is_sampled = model.time.window is not None or model.time.grain is Grain.DAY
-        since = reach.sampled_from if is_sampled else reach.first
-        return _unfolded(rows, mine, self._keys(model, by_entity=True), since, reach.last)
+        return _unfolded(rows, mine, self._keys(model, by_entity=True), reach.since(model.time), reach.last)
 
     def _recent(self, model: Model, query: str, eids: Sequence[int]) -> list[pa.Table]:
         """Return the rows of some entities that may still change; those of the models last read are kept at hand."""
@@ -235,7 +236,7 @@ class Reader:
 
     def _keys(self, model: Model, *, by_entity: bool) -> list[str]:
         if by_entity and model.has_entity and self._is_sql(model):
-            return [f"to_{model.entity}_id", *model.by]
+            return [entity_column(model, definition_context(self.project)), *model.by]
         return key_columns(model, self.project) if by_entity else [*model.by]
 
 
@@ -292,11 +293,8 @@ def check_totals(model: Model, functions: Sequence[str], per: Grain | None) -> N
 
 
 def _reach(project: Project, target: Publication, within: Range) -> Reach:
-    start, last = project.settings.start, within.last
-    end = target.stored.last if last is None else min(number(last), target.stored.last)
-    begin = None if start is None else number(local_date(start, _calendar(project)))
-    first = None if within.first is None else number(within.first)
-    return Reach(first, end, begin, is_open=end == target.stored.last)
+    first, last = (None if day is None else number(day) for day in (within.first, within.last))
+    return reach_of(project, target, first, last)
 
 
 def _calendar(project: Project) -> Calendar:

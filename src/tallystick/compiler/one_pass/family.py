@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tallystick.compiler.aggregate_model import Input, read_input
 from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.entity_paths import Anchor, anchor
 from tallystick.compiler.model import Model, TimeView
+from tallystick.compiler.one_pass.grouped_query import GroupedQuery
 from tallystick.compiler.one_pass.names import FORMAT
+from tallystick.compiler.one_pass.readable import Readable, readable
 from tallystick.compiler.plan import plan
 from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Aggregate
@@ -36,19 +38,29 @@ class Family:
     members: tuple[Member, ...]
 
     @property
-    def has_all(self) -> bool:
+    def keeps_missing(self) -> bool:
+        """Tell whether rows without an id make up an entity of their own, as they do in a query."""
+        return any(member.query is not None for member in self.members)
+
+    @property
+    def reads_missing(self) -> bool:
         """Tell whether rows without an id are counted too."""
-        return ALL in self.entities
+        return ALL in self.entities or self.keeps_missing
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One metric of a family, the models asked of it, and the prefix its tables are stored under."""
+    """One metric of a family, the models asked of it, and the prefix its tables are stored under.
+
+    `definition` is the aggregate it is, or that its `query` stands for.
+    """
 
     metric: str
     prefix: str
+    definition: Aggregate
     expression: MetricExpression
     models: tuple[Model, ...]
+    query: GroupedQuery | None = None
 
     @property
     def entities(self) -> tuple[str, ...]:
@@ -77,20 +89,25 @@ class Member:
         return tuple(m.name for m in self.expression.measures if m.kind is MeasureClass.DISTINCT)
 
 
+_Key = tuple[str, str | None, tuple[str, ...]]
+"""Source, column of the anchor, and dimensions: what models have in common that are computed together."""
+
+
 def families(project: Project, models: Iterable[Model]) -> tuple[tuple[Family, ...], tuple[Model, ...]]:
     """Group models into families; return those and the models that only their direct query can compute.
 
     A family holds every model of its metrics, also those not asked for: their tables are the same.
     """
-    grouped: dict[tuple[str, str | None, tuple[str, ...]], dict[str, list[Model]]] = {}
-    anchors: dict[tuple[str, str | None, tuple[str, ...]], Anchor | None] = {}
+    reads = readable(project)
+    grouped: dict[_Key, dict[str, list[Model]]] = {}
+    anchors: dict[_Key, Anchor | None] = {}
     rest: list[Model] = []
     everything: list[tuple[Model, str]] = []
     asked = dict.fromkeys(models)
     together = {(model.metric, model.by) for model in asked}
-    siblings = (model for model in plan(project) if (model.metric, model.by) in together)
+    siblings = (model for model in plan(reads.project) if (model.metric, model.by) in together)
     for model in dict.fromkeys([*asked, *siblings]):
-        reach = _reach(project, model)
+        reach = _reach(reads, model)
         if reach is None:
             if model in asked:
                 rest.append(model)
@@ -99,26 +116,25 @@ def families(project: Project, models: Iterable[Model]) -> tuple[tuple[Family, .
         if found is None:
             everything.append((model, source))
             continue
-        key: tuple[str, str | None, tuple[str, ...]] = (source, found.column, model.by)
+        key: _Key = (source, found.column, reads.by(model))
         anchors.setdefault(key, found)
         grouped.setdefault(key, {}).setdefault(model.metric, []).append(model)
     for model, source in everything:
         key = _home(grouped, model, source)
         anchors.setdefault(key, None)
         grouped.setdefault(key, {}).setdefault(model.metric, []).append(model)
-    found_families = tuple(_family(project, key, anchors[key], metrics) for key, metrics in grouped.items())
+    found_families = tuple(_family(reads, key, anchors[key], metrics) for key, metrics in grouped.items())
     return found_families, tuple(rest)
 
 
 def representative(member: Member, project: Project, dialect: str) -> Input:
-    """Return what the models of a member read, resolved for the first of them."""
+    """Return what the models of a member read, resolved for the first of them, in a project as it is read."""
     model = next((model for model in member.models if model.has_entity), member.models[0])
-    return read_input(model, project.metrics[member.metric], project, dialect)
+    metric = replace(project.metrics[member.metric], definition=member.definition)
+    return read_input(model, metric, project, dialect)
 
 
-def _home(
-    grouped: dict[tuple[str, str | None, tuple[str, ...]], dict[str, list[Model]]], model: Model, source: str
-) -> tuple[str, str | None, tuple[str, ...]]:
+def _home(grouped: dict[_Key, dict[str, list[Model]]], model: Model, source: str) -> _Key:
     """Return the family that computes a metric anyway, so that its models of everything need no pass of their own."""
     for key, metrics in grouped.items():
         if key[0] == source and key[2] == model.by and model.metric in metrics and key[1] is not None:
@@ -126,11 +142,10 @@ def _home(
     return (source, None, model.by)
 
 
-def _reach(project: Project, model: Model) -> tuple[str, Anchor | None] | None:
+def _reach(reads: Readable, model: Model) -> tuple[str, Anchor | None] | None:
     """Return source and anchor of a model that can be derived from daily counters, None for any other."""
-    metric = project.metrics[model.metric]
-    definition = metric.definition
-    if not isinstance(definition, Aggregate) or (model.time.grain is not None and model.time.grain.is_sub_day):
+    project, definition = reads.project, reads.definition(model.metric)
+    if definition is None or (model.time.grain is not None and model.time.grain.is_sub_day):
         return None
     if definition.per_unit is not None:
         return None
@@ -156,15 +171,11 @@ def _starts_with_a_day(project: Project) -> bool:
     return start_of_day(local_date(start, calendar), calendar) == start
 
 
-def _family(
-    project: Project,
-    key: tuple[str, str | None, tuple[str, ...]],
-    reach: Anchor | None,
-    metrics: dict[str, list[Model]],
-) -> Family:
+def _family(reads: Readable, key: _Key, reach: Anchor | None, metrics: dict[str, list[Model]]) -> Family:
     source, _, by = key
+    project = reads.project
     base = reach.base if reach is not None else ALL
-    members = tuple(_member(project, name, base, tuple(models)) for name, models in metrics.items())
+    members = tuple(_member(reads, name, base, tuple(models)) for name, models in metrics.items())
     asked = {entity for member in members for entity in member.entities}
     entities = (*sorted(asked - {ALL}), *([ALL] if ALL in asked else []))
     shared = _digest(FORMAT, source, str(key[1]), *by, *entities, _source_facts(project, source), _edges(project))
@@ -172,13 +183,14 @@ def _family(
     return Family(f"{stem}_{shared}", source, reach, by, entities, members)
 
 
-def _member(project: Project, name: str, base: str, models: tuple[Model, ...]) -> Member:
-    definition = project.metrics[name].definition
-    assert isinstance(definition, Aggregate)  # noqa: S101 - only such models are grouped
+def _member(reads: Readable, name: str, base: str, models: tuple[Model, ...]) -> Member:
+    definition = reads.definition(name)
+    assert definition is not None  # noqa: S101 - only such models are grouped
     by = models[0].by
-    digest = definition_hash(Model(name, base, TimeView(), by), project)[:8]
+    digest = definition_hash(Model(name, base, TimeView(), by), reads.project)[:8]
     stem = f"_{name}_by_{'_'.join(by)}" if by else f"_{name}"
-    return Member(name, f"{stem}_{digest}", parse(definition.expr, project.dialect), models)
+    expression = parse(definition.expr, reads.project.dialect)
+    return Member(name, f"{stem}_{digest}", definition, expression, models, reads.queries.get(name))
 
 
 def _source_facts(project: Project, name: str) -> str:

@@ -119,7 +119,7 @@ def _bounds(family: Family, source: Input, span: Span) -> list[exp.Expr]:
     start = span.from_start(time, is_date=is_date, dialect=DIALECT)
     partition = from_partition(source.scope, span)
     found += [each for each in (partition, start) if each is not None]
-    if family.anchor is not None and not family.has_all:
+    if family.anchor is not None and not family.reads_missing:
         found.append(is_not_null(source.scope.parse(family.anchor.column)))
     return found
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from tallystick.compiler.model import Model
+from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.one_pass.layout import VIEW, Layout
 from tallystick.compiler.one_pass.names import Schema
 from tallystick.sql.grain import Grain
@@ -14,7 +16,7 @@ from tallystick.sql.grain import Grain
 class Reach:
     """The days a reader sees, as day numbers: buckets from `first` (None: any) to `last`, none before the `start`.
 
-    `is_open` says that nothing is stored beyond `last`, so that it need not be asked for. `last_of` is SQL that gives
+    `buckets` are the first ones that are seen of calendar grains where more is stored. `is_open` says that nothing is stored beyond `last`, so that it need not be asked for. `last_of` is SQL that gives
     `last` whenever it is run: a view with it need not be written anew for every day that is appended.
     """
 
@@ -23,16 +25,18 @@ class Reach:
     start: int | None = None
     is_open: bool = False
     last_of: str | None = None
+    buckets: Mapping[Grain, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def until(self) -> str:
         """Return the SQL of the day after the last one."""
         return str(self.last + 1) if self.last_of is None else f"({self.last_of} + 1)"
 
-    @property
-    def sampled_from(self) -> int | None:
-        """Return the first day that days and windows are shown for."""
-        return max((day for day in (self.first, self.start) if day is not None), default=None)
+    def since(self, view: TimeView) -> int | None:
+        """Return the first day that a view is shown for, None for any."""
+        is_sampled = view.window is not None or view.grain is Grain.DAY
+        begin = self.start if is_sampled else self.buckets.get(view.grain) if view.grain is not None else None
+        return max((day for day in (self.first, begin) if day is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def held_days(model: Model, layout: Layout, reach: Reach) -> Held:
     """Return where a model is stored; the conditions are on stored intervals, so that one day costs one day."""
     view = model.time
     is_day = view.grain is Grain.DAY
-    since = reach.sampled_from if is_day or view.window is not None else reach.first
+    since = reach.since(view)
     where = [] if is_day else [f"c.{VIEW} = {layout.number(view.window or view.grain)}"]
     if view.is_all_time:
         return Held(layout.spans, reach.last_of or str(reach.last), reach.until, tuple(where))

@@ -2,7 +2,8 @@
 
 Numbers are never given twice and never change, so tables of older definitions stay readable. A base key is the anchor's
 id with its breakdown values; the closure pairs it with every entity it is counted for, each once (spec oso §9.3). The
-base is the dictionary of the anchor's own entity as well: that has one number per base key with an id.
+base is the dictionary of the anchor's own entity as well: that has one number per base key with an id (in families of
+queries, also per one without).
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def intern_base(family: Family, schema: Schema, found: Sequence[Stream], bid: in
     new = f"SELECT m.* FROM ({met}) AS m ANTI JOIN {base} AS b ON {_same('m', 'b', head_names(family))}"
     number = f"(row_number() OVER (ORDER BY {head}) - 1)::INTEGER"
     own = family.anchor is not None and family.anchor.base in family.entities
-    entity = f"CASE WHEN {quoted(ID)} IS NOT NULL THEN n + {eid} END" if own else "NULL"
+    known = "true" if family.keeps_missing else f"{quoted(ID)} IS NOT NULL"
+    entity = f"CASE WHEN {known} THEN n + {eid} END" if own else "NULL"
     fresh = f"SELECT n + {bid} AS bid, ({entity})::INTEGER AS eid, {head} FROM (SELECT {number} AS n, {head} FROM ({new}) AS k) AS k"
     return [create_work(NEW_BASE, fresh), f"INSERT INTO {base} SELECT * FROM {work(NEW_BASE)}"]
 

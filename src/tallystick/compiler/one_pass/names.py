@@ -31,13 +31,16 @@ def create_work(name: str, query: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Tallystick's schema in the warehouse."""
+    """Tallystick's schema in the warehouse; None is the one that a view lies in itself.
 
-    name: str
+    A view looks for bare names beside it, also for whoever opens a file that is called like the schema.
+    """
+
+    name: str | None = None
 
     def table(self, name: str) -> str:
         """Return the quoted name of a stored table or view."""
-        return f"{quoted(self.name)}.{quoted(name)}"
+        return quoted(name) if self.name is None else f"{quoted(self.name)}.{quoted(name)}"
 
     def create(self, name: str, query: str) -> str:
         """Return the statement that stores the rows of a query."""

@@ -11,10 +11,14 @@ from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass import days as calendar
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import ID, dimension
+from tallystick.compiler.one_pass.grouped_query import BUCKET as SAMPLED
+from tallystick.compiler.one_pass.grouped_query import ROLES, VALUE, GroupedQuery
 from tallystick.compiler.one_pass.held import Held, Reach, condition, held_days, stored_rows
 from tallystick.compiler.one_pass.interning import entity_table, level
 from tallystick.compiler.one_pass.layout import Cell, Layout, companion
 from tallystick.compiler.one_pass.names import DIALECT, Schema, quoted
+from tallystick.compiler.run_dates import SAMPLE_DATE
+from tallystick.compiler.sql_definition import of_view
 from tallystick.definitions.project import Project
 from tallystick.sql.expression import substitute
 
@@ -38,7 +42,7 @@ def model_view(
     held = held_days(model, layout, reach)
     spread = f"unnest(range({held.first}, {held.until}))::INTEGER"
     bucket = calendar.as_date(spread if model.time.window is not None else held.first)
-    columns = [f"{bucket} AS {quoted(BUCKET)}", *_columns(model, member, layout, project)]
+    columns = [f"{bucket} AS {quoted(_bucket_name(member))}", *_columns(model, family, member, layout, project)]
     return _rows(model, family, layout, schema, held, columns)
 
 
@@ -48,15 +52,37 @@ def model_spans(
     """Return the query of a model's stored rows with the days they hold, as numbers [`FIRST`, `UNTIL`)."""
     held = held_days(model, layout, reach)
     columns = [f"({held.first})::INTEGER AS {FIRST}", f"({held.until})::INTEGER AS {UNTIL}"]
-    return _rows(model, family, layout, schema, held, [*columns, *_columns(model, member, layout, project)])
+    return _rows(model, family, layout, schema, held, [*columns, *_columns(model, family, member, layout, project)])
 
 
-def _columns(model: Model, member: Member, layout: Layout, project: Project) -> list[str]:
+def _bucket_name(member: Member) -> str:
+    return BUCKET if member.query is None else SAMPLE_DATE
+
+
+def _columns(model: Model, family: Family, member: Member, layout: Layout, project: Project) -> list[str]:
     """Return the columns of a model behind its bucket: its entity's key, its dimensions, and its values."""
+    if member.query is not None:
+        return _columns_of_query(model, family, member.query, value_columns(member, layout, "c")[0].unalias())
     names = [*([project.entities[model.entity].key] if model.has_entity else []), *model.by]
     stored = [*([ID] if model.has_entity else []), *(dimension(i) for i in range(len(model.by)))]
     keys = [f"e.{quoted(old)} AS {quoted(new)}" for old, new in zip(stored, names, strict=True)]
     return [*keys, *(tree.sql(DIALECT) for tree in value_columns(member, layout, "c"))]
+
+
+def _columns_of_query(model: Model, family: Family, query: GroupedQuery, value: exp.Expr) -> list[str]:
+    """Return the columns of a query's model behind its bucket, each put together from what is stored."""
+    stored = {name: exp.column(dimension(place), "e", quoted=True) for place, name in enumerate(family.by)}
+
+    def put(node: exp.Expr) -> exp.Expr:
+        if not isinstance(node, exp.Column):
+            return node
+        if node.table != ROLES:
+            return stored[node.name]
+        return value.copy() if node.name == VALUE else exp.column(ID, "e", quoted=True)
+
+    columns = ((name, tree) for name, tree in query.columns[model.entity] if tree != exp.column(SAMPLED, ROLES))
+    trees = {name: of_view(tree.transform(put), model.time) for name, tree in columns}
+    return [f"{tree.sql(DIALECT)} AS {quoted(name)}" for name, tree in trees.items()]
 
 
 def _rows(model: Model, family: Family, layout: Layout, schema: Schema, held: Held, columns: Sequence[str]) -> str:
