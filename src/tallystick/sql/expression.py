@@ -116,11 +116,15 @@ class FormulaExpression:
 
 
 @lru_cache(maxsize=8192)
-def parse(text: str, dialect: str = "duckdb") -> MetricExpression:
-    """Parse and split an aggregate expression; raise ExpressionError if it is not one."""
+def parse(text: str, dialect: str = "duckdb", *, guarded: bool = True) -> MetricExpression:
+    """Parse and split an aggregate expression; raise ExpressionError if it is not one.
+
+    Unless `guarded`, a division by 0 gives what the engine says, as it does in a query.
+    """
     tree = _parse_scalar(text, dialect).transform(_counted)
     measures: list[Measure] = []
-    combine = guard_division(_extract_measures(tree, measures))
+    combine = _extract_measures(tree, measures)
+    combine = guard_division(combine) if guarded else combine
     if not measures:
         raise ExpressionError(
             f"'{text}' is not an aggregate", hint="write an aggregate such as sum(amount), count(*) or avg(price)"

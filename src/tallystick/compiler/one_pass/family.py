@@ -189,7 +189,7 @@ def _member(reads: Readable, name: str, base: str, models: tuple[Model, ...]) ->
     by = models[0].by
     digest = definition_hash(Model(name, base, TimeView(), by), reads.project)[:8]
     stem = f"_{name}_by_{'_'.join(by)}" if by else f"_{name}"
-    expression = parse(definition.expr, reads.project.dialect)
+    expression = parse(definition.expr, reads.project.dialect, guarded=name not in reads.queries)
     return Member(name, f"{stem}_{digest}", definition, expression, models, reads.queries.get(name))
 
 

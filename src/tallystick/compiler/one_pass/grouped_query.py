@@ -39,7 +39,6 @@ _MACROS = frozenset({"metric_name", "metrics_name", "metrics_sample_date", "metr
 _OF_MODEL = frozenset({"entity_type", "time_aggregation", "rolling_window", "rolling_unit", "start_ds", "end_ds"})
 _CLAUSES = frozenset({"expressions", "from_", "where", "group"})
 _OF_RUN = (exp.CurrentDate, exp.CurrentDatetime, exp.CurrentTime, exp.CurrentTimestamp, exp.Rand, exp.Randn, exp.Uuid)
-_DIVISIONS = (exp.Div, exp.IntDiv, exp.Mod)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +104,7 @@ def _grouped(metric: Metric, definition: SqlQuery, context: DefinitionContext) -
     if found is None:
         return None
     amount = found.amount.sql(context.dialect)
-    expression = parse(amount, context.dialect)
-    if not expression.is_gathered_by_day or expression.combine.find(*_DIVISIONS) is not None:
+    if not parse(amount, context.dialect).is_gathered_by_day:
         return None
     read = _outputs(found, context.dialect)
     if read is None:
