@@ -20,6 +20,7 @@ import duckdb
 from bench import hand, naive
 from bench.models import project
 from tallystick.build.build import build
+from tallystick.compiler.one_pass import readable
 from tallystick.compiler.plan import plan
 from tallystick.engines.duckdb import DuckDBEngine
 
@@ -58,13 +59,18 @@ def tally(options: dict[str, Any]) -> dict[str, Any]:
         windows=tuple(options.get("windows", (30, 90, 180))),
         storage=options.get("storage", "change_points"),
         lookback=options.get("lookback", 3),
+        is_query=options.get("query", False),
     )
-    _warm_up(options["metric"])
+    if options.get("apart"):
+        readable.grouped_query = lambda *_: None
+    _warm_up(options["metric"], is_query=options.get("query", False))
     engine = DuckDBEngine(Path(options["file"]))
     end = _instant(options["last"])
 
     def run(until: datetime) -> int:
         report = build(engine, found, plan(found), end=until, now=until)
+        if options.get("apart"):
+            engine.checkpoint()
         if report.failed:
             raise RuntimeError(f"{report.failed}")
         log = Path(f"{options['file']}.wal")
@@ -82,9 +88,9 @@ def tally(options: dict[str, Any]) -> dict[str, Any]:
     return cost
 
 
-def _warm_up(metric: str) -> None:
+def _warm_up(metric: str, *, is_query: bool = False) -> None:
     """Build from nothing but empty tables, so that imports on first use are not timed, for others neither."""
-    engine, found = DuckDBEngine(), project(metric)
+    engine, found = DuckDBEngine(), project(metric, is_query=is_query)
     end = datetime(2024, 1, 2, tzinfo=UTC)
     for table, columns in {
         "events": "time TIMESTAMP, event_type VARCHAR, to_artifact_id BIGINT, from_artifact_id BIGINT, amount BIGINT",

@@ -19,10 +19,12 @@ def fingerprint(file: Path, metric: str, *, views: tuple[str, ...] = naive.VIEWS
             for view in views:
                 name = naive.name(metric, entity, view)
                 columns = [row[0] for row in connection.execute(f"DESCRIBE tally.{name}").fetchall()]
-                where = f"WHERE (bucket::DATE - DATE '2024-01-01') % {step} = 0" if view.isdigit() else ""
+                is_query = "amount" in columns
+                bucket, key, value = (columns[0], columns[2], "amount") if is_query else ("bucket", columns[1], "value")
+                where = f"WHERE ({bucket}::DATE - DATE '2024-01-01') % {step} = 0" if view.isdigit() else ""
                 row = connection.execute(
-                    f"SELECT count(*), coalesce(sum(value::BIGINT), 0)::BIGINT, "
-                    f"bit_xor(hash(bucket::DATE, {columns[1]}::BIGINT, value::BIGINT)) FROM tally.{name} {where}"
+                    f"SELECT count(*), coalesce(sum({value}::BIGINT), 0)::BIGINT, "
+                    f"bit_xor(hash({bucket}::DATE, {key}::BIGINT, {value}::BIGINT)) FROM tally.{name} {where}"
                 ).fetchone()
                 found[name] = row or (0, 0, 0)
     return found

@@ -13,7 +13,7 @@ from bench import naive, process, sqlmesh_peer
 from bench.data import generate
 from bench.equality import Print, differences, fingerprint
 from bench.process import Timings
-from bench.result import Result, at_most, ratio
+from bench.result import Result, at_most, ratio, reported
 
 LAST = "2025-12-31"
 Say = Callable[[str], None]
@@ -80,14 +80,18 @@ def factory(folder: Path, say: Say, *, rows: int, rounds: int, step: int, peers:
     results: list[Result] = []
     size = f"{rows:,} events, 21 models"
     for metric in ("stars", "devs"):
-        cases: dict[str, Timings] = {name: Timings() for name in ("cp", "dense", "hand", "loop", "sqlmesh")}
+        names = ("cp", "dense", "hand", "loop", "sqlmesh", "query", "apart")
+        cases: dict[str, Timings] = {name: Timings() for name in names}
         for turn in range(rounds):
             field.round("tally", metric, cases["cp"])
             field.round("tally", metric, cases["dense"], {"storage": "dense"})
+            field.round("tally", metric, cases["query"], {"query": True})
             field.round("hand", metric, cases["hand"])
             field.round("day_loop", metric, cases["loop"], {"step": step})
             if metric == "stars" and turn < peers:
                 field.round("sqlmesh", metric, cases["sqlmesh"])
+            if turn < peers:
+                field.round("tally", metric, cases["apart"], {"query": True, "apart": True})
         results += _contenders(metric, cases, size)
     results += distinct(field, rounds)
     return results
@@ -110,6 +114,10 @@ def _contenders(metric: str, cases: dict[str, Timings], size: str) -> list[Resul
     ]
     best = median(cp.cpu) / median(cases["hand"].cpu)
     found.append(at_most(f"factory-cp / hand-written SQL, {metric}", best, "×", 1.15, f"hand: {cases['hand'].text}"))
+    query, apart = cases["query"], cases["apart"]
+    found.append(ratio(f"a whole query, model by model / together, {metric}", apart.cpu, query.cpu, None, apart.text))
+    same = median(query.cpu) / median(cp.cpu)
+    found.append(reported(f"a whole query / factory-cp, {metric}", same, "×", f"its 21 models: {query.text}"))
     if metric == "stars":
         peer = cases["sqlmesh"]
         if peer.cpu:

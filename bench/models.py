@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tallystick.definitions.entity import Entity, RollUp
-from tallystick.definitions.metric import Aggregate, Metric, Views
+from tallystick.definitions.metric import Aggregate, Metric, SqlQuery, Views
 from tallystick.definitions.project import Project, Settings, Warehouse
 from tallystick.definitions.source import Source
 from tallystick.sql.grain import Grain, Window
@@ -16,11 +16,28 @@ METRICS = {
 }
 
 
+QUERY = """
+SELECT @metrics_sample_date(e.time) AS metrics_sample_date, '' AS event_source, e.to_artifact_id,
+  '' AS from_artifact_id, @metric_name() AS metric, {expr} AS amount
+FROM main.events AS e
+WHERE {where} AND e.time BETWEEN @metrics_start('TIMESTAMP') AND @metrics_end('TIMESTAMP')
+GROUP BY 1, 2, 3, 4, 5
+"""
+
+
 def project(
-    metric: str, *, windows: tuple[int, ...] = WINDOWS, storage: str = "change_points", lookback: int = 3
+    metric: str,
+    *,
+    windows: tuple[int, ...] = WINDOWS,
+    storage: str = "change_points",
+    lookback: int = 3,
+    is_query: bool = False,
 ) -> Project:
-    """Return the project that compiles to the models of one metric."""
+    """Return the project that compiles to the models of one metric, which may be written as a whole query."""
     expr, where = METRICS[metric]
+    definition: Aggregate | SqlQuery = Aggregate(source="events", expr=expr, where=(where,))
+    if is_query:
+        definition = SqlQuery(sql=QUERY.format(expr=expr, where=where), sources=("events",))
     views = Views(
         entities=ENTITIES,
         grains=(Grain.DAY, Grain.WEEK, Grain.MONTH),
@@ -36,9 +53,7 @@ def project(
             "events": Source(name="events", table="main.events", time="time", entities={"artifact": "to_artifact_id"})
         },
         entities={name: Entity(name=name, key=f"{name}_id", rolls_up_to=_edges(name, ways)) for name in ENTITIES},
-        metrics={
-            metric: Metric(name=metric, views=views, definition=Aggregate(source="events", expr=expr, where=(where,)))
-        },
+        metrics={metric: Metric(name=metric, views=views, definition=definition)},
     )
 
 
