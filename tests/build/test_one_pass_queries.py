@@ -275,6 +275,38 @@ def test_what_lies_before_all_time_makes_a_query_run_by_itself(engine):
     assert {model.action for model in report.models} == {Action.REFRESHED}
 
 
+@pytest.mark.parametrize("storage", ["change_points", "dense"])
+def test_what_was_built_apart_is_not_gone_on_with(engine, storage):
+    """Between two builds together one was made by queries, which read again what the next would not."""
+    later, old = END + timedelta(days=3), BEGIN + timedelta(days=1)
+    found = queries(["users"], replace(SOME, grains=(Grain.DAY, Grain.MONTH)))
+    found = replace(found, warehouses={"default": Warehouse(storage=storage)})
+    one, more = [_row(END - timedelta(days=1))], [_row(END - timedelta(days=1)), _row(old)]
+    for rows_now, since in ((one, None), ([*more, _row(later)], BEGIN), (more, None)):
+        fill(engine, World(rows_now, [("a", "p")], []))
+        # Models that nobody asked for can be read all the while.
+        build(engine, found, plan(found)[:1], end=END, now=NOW, since=since)
+        for model in plan(found):
+            engine.run(f'SELECT * FROM tally."{model.name}"')
+            Reader(engine, found).read(model)
+        build(engine, found, plan(found), end=END, now=NOW, since=since)
+        assert_as_direct(engine, found)
+        for model in plan(found):
+            assert (
+                Reader(engine, found).read(model).num_rows == engine.run(f'SELECT * FROM tally."{model.name}"').num_rows
+            )
+
+
+def test_a_mistake_is_told_in_the_words_of_the_definition(engine):
+    fill(engine, World([_row(BEGIN)], [], []))
+    found = queries(["events", "total"], SOME)
+    wrong = replace(found.metrics["total"], definition=SqlQuery(sql=query("SUM(e.y)")))
+    found = replace(found, metrics={**found.metrics, "total": wrong})
+    report = build(engine, found, plan(found), end=END, now=NOW)
+    assert {model.metric for model in report.failed} == {"total"}
+    assert 'Table "e" does not have a column named "y"' in str(report.failed[0].error)
+
+
 def test_queries_over_the_same_rows_are_read_once(engine, monkeypatch):
     fill(engine, World([_row(BEGIN)], [], []))
     asked: list[str] = []

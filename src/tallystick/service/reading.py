@@ -249,7 +249,7 @@ def publication(engine: Engine, project: Project, model: Model) -> Publication |
     for family in families(project, mine)[0]:
         for member in family.members:
             stored = known.get(member.prefix)
-            if stored is not None and model.name in stored.models and model in member.models:
+            if stored is not None and stored.family and model.name in stored.models and model in member.models:
                 # Another metric may have added entities to the family: what counts is where this one was stored.
                 return Publication(replace(family, prefix=stored.family), member, stored, None)
     return None
