@@ -112,7 +112,10 @@ def build_all(engine: DuckDBEngine, found: Project, end: datetime = END, *, sinc
 
 def rows(engine: DuckDBEngine, sql: str) -> Counter:
     """Return the rows of a query with their columns, numbers rounded to what sums of floats agree on."""
-    found = engine.run(sql)
+    return counted(engine.run(sql))
+
+
+def counted(found) -> Counter:
     names = tuple(found.column_names)
     return Counter((names, tuple(_value(row[name]) for name in names)) for row in found.to_pylist())
 
@@ -273,6 +276,67 @@ def test_what_lies_before_all_time_makes_a_query_run_by_itself(engine):
     report = build(engine, found, plan(found), end=END, now=NOW, since=early)
     assert_as_direct(engine, found)
     assert {model.action for model in report.models} == {Action.REFRESHED}
+
+
+@pytest.mark.parametrize("storage", ["change_points", "dense"])
+def test_what_was_built_apart_is_not_gone_on_with(engine, storage):
+    """Between two builds together one was made by queries, which read again what the next would not."""
+    later, old = END + timedelta(days=3), BEGIN + timedelta(days=1)
+    found = queries(["users"], replace(SOME, grains=(Grain.DAY, Grain.MONTH)))
+    found = replace(found, warehouses={"default": Warehouse(storage=storage)})
+    one, more = [_row(END - timedelta(days=1))], [_row(END - timedelta(days=1)), _row(old)]
+    for rows_now, since in ((one, None), ([*more, _row(later)], BEGIN), (more, None)):
+        fill(engine, World(rows_now, [("a", "p")], []))
+        # Models that nobody asked for can be read all the while.
+        build(engine, found, plan(found)[:1], end=END, now=NOW, since=since)
+        for model in plan(found):
+            engine.run(f'SELECT * FROM tally."{model.name}"')
+            Reader(engine, found).read(model)
+        build(engine, found, plan(found), end=END, now=NOW, since=since)
+        assert_as_direct(engine, found)
+        for model in plan(found):
+            assert (
+                Reader(engine, found).read(model).num_rows == engine.run(f'SELECT * FROM tally."{model.name}"').num_rows
+            )
+
+
+def test_there_is_nothing_in_a_table_whose_rows_come_later(engine):
+    end = datetime(2024, 4, 1, tzinfo=UTC)
+    found = queries(["events"], replace(SOME, grains=(Grain.DAY, Grain.QUARTER)))
+    for rows_there in ([_row(end + timedelta(days=2))], []):
+        clear(engine)
+        fill(engine, World(rows_there, [], []))
+        build_all(engine, found, end)
+        assert_as_direct(engine, found, end, since=end - timedelta(days=1))
+
+
+def test_a_mistake_is_told_in_the_words_of_the_definition(engine):
+    fill(engine, World([_row(BEGIN)], [], []))
+    found = queries(["events", "total"], SOME)
+    wrong = replace(found.metrics["total"], definition=SqlQuery(sql=query("SUM(e.y)")))
+    found = replace(found, metrics={**found.metrics, "total": wrong})
+    report = build(engine, found, plan(found), end=END, now=NOW)
+    assert {model.metric for model in report.failed} == {"total"}
+    assert 'Table "e" does not have a column named "y"' in str(report.failed[0].error)
+
+
+@RUNS
+@given(world=WORLDS, calendar=CALENDARS, views=VIEWS, name=st.sampled_from(list(QUERIES)), day=st.integers(0, DAYS))
+def test_the_series_of_an_entity_are_the_rows_of_its_view(engine, world, calendar, views, name, day):
+    clear(engine)
+    fill(engine, world)
+    found = queries([name], views, calendar, since=(BEGIN + timedelta(days=day // 2)).date().isoformat())
+    build_all(engine, found)
+    first, reader = (BEGIN + timedelta(days=day)).date(), Reader(engine, found)
+    for model in plan(found):
+        ids = {"artifact": ["a", "c"], "project": ["p"], "collection": ["z", "y"]}[model.entity]
+        for bounds in ({}, {"first": first}, {"last": first}):
+            where = [f"metrics_sample_date {'>=' if side == 'first' else '<='} DATE '{first}'" for side in bounds]
+            where = [] if model.time.is_all_time else where
+            where.append(f"{model.entity}_id IN ({', '.join(map(repr, ids))})")
+            query = f'SELECT * FROM tally."{model.name}" WHERE {" AND ".join(where)}'
+            asked = {} if model.time.is_all_time else bounds
+            assert counted(reader.read(model, ids=ids, **asked)) == rows(engine, query), model.name
 
 
 def test_queries_over_the_same_rows_are_read_once(engine, monkeypatch):

@@ -33,7 +33,6 @@ from tallystick.engines.adapter import Engine, embedded
 from tallystick.errors import (
     CompileError,
     EngineBrokenError,
-    NotTogetherError,
     StorageFullError,
     TallystickError,
     WarehouseLockedError,
@@ -139,7 +138,7 @@ class _Run:
     done: list[BuiltModel] = field(default_factory=list)
     current: set[str] = field(default_factory=set)
     apart: list[Model] = field(default_factory=list)
-    """Models of families that turned out to need their own queries."""
+    """Models of queries that cannot be built together."""
 
     @property
     def states(self) -> Mapping[str, BuiltState]:
@@ -196,9 +195,11 @@ def _build_family(run: _Run, family: Family, before: Found | None) -> None:
                 # They share dictionaries, which the first of them may create.
                 _build_family(run, replace(family, members=(member,)), None)
             return
-        asked = [model for model in family.members[0].models if model.name in run.asked]
-        if isinstance(outcome, NotTogetherError):
-            one_pass_state.forget(run.engine, family.members[0].prefix)
+        (member,) = family.members
+        asked = [model for model in member.models if model.name in run.asked]
+        if member.query is not None:
+            # Its own queries are what decides, and what they say of a mistake is in the words of the definition.
+            one_pass_state.spoil(run.engine, member.prefix)
             run.apart += asked
             return
         for model in asked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -68,6 +68,8 @@ def create(engine: Engine, project: Project, target: Target, now: datetime) -> B
     start = (
         target.start or first_instant(target.look or engine.run, project, target.model, engine.dialect) or target.end
     )
+    # Where every row comes later there is still one day to look at, which has none.
+    start = min(start, floor(target.end - timedelta(microseconds=1), Grain.DAY, calendar(project)))
     first, *more = _queries(engine, project, target, start)
     engine.create_as(beside, first)
     for query in more:

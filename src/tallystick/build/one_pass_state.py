@@ -24,6 +24,7 @@ FAMILIES = "_one_pass_families"
 class Stored:
     """The storage of one metric: its layout, its models, the days it covers and those that may be read again.
 
+    `family` is empty where models were built apart since, so that what is stored may not be gone on with.
     `first`, `last` and `settled` are day numbers. `magnitudes` prove that sums fit, as they were when it was built, with
     `grown`, what was appended since; `raw_keys` are distinct keys that are their own numbers. `views` is a print of its
     views.
@@ -115,6 +116,11 @@ def last_day(schema: Schema, prefix: str) -> str:
 def forget(engine: Engine, prefix: str) -> None:
     """Remove the state of a metric."""
     engine.execute(f"DELETE FROM {table(engine, STORED)} WHERE prefix = {_text(prefix)}")
+
+
+def spoil(engine: Engine, prefix: str) -> None:
+    """Let a metric be built anew when it is built together again; views of what is stored go on until then."""
+    engine.execute(f"UPDATE {table(engine, STORED)} SET family = '' WHERE prefix = {_text(prefix)}")
 
 
 def families(engine: Engine) -> dict[str, str | None]:

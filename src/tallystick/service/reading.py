@@ -77,8 +77,7 @@ class Reader:
         Raise MissingTableError where the model was never built.
         """
         target, reach = self._target(model), Range(first, last)
-        is_series = model.has_entity and not model.time.is_all_time and not self._is_sql(model)
-        if target is not None and ids and is_series:
+        if target is not None and ids and model.has_entity and not model.time.is_all_time:
             found = self._series(target, model, reach, ids)
             if found is not None:
                 return found if limit is None else found.slice(0, limit)
@@ -147,7 +146,7 @@ class Reader:
 
     def _series(self, target: Publication, model: Model, within: Range, ids: Sequence[Id]) -> pa.Table | None:
         """Return rows of some entities from their intervals, None where there are none and types must be asked for."""
-        numbers = [self._number(target, model.entity, one) for one in dict.fromkeys(ids)]
+        numbers = [self._number(target, model, one) for one in dict.fromkeys(ids)]
         mine = numbers[0] if len(numbers) == 1 else pa.concat_tables(numbers).combine_chunks()
         if not mine.num_rows:
             return None
@@ -161,7 +160,11 @@ class Reader:
         if recent is not None:
             rows = pa.concat_tables([rows, *self._recent(model, recent, eids)])
         reach = _reach(self.project, target, within)
-        return _unfolded(rows, mine, self._keys(model, by_entity=True), reach.since(model.time), reach.last)
+        if target.member.query is None:
+            return _unfolded(rows, mine, self._keys(model, by_entity=True), reach.since(model.time), reach.last)
+        names = [name for name, _ in target.member.query.columns[model.entity]]
+        series = _unfolded(rows.select(range(4)), mine, names[1:-1], reach.since(model.time), reach.last)
+        return series.rename_columns(names)
 
     def _recent(self, model: Model, query: str, eids: Sequence[int]) -> list[pa.Table]:
         """Return the rows of some entities that may still change; those of the models last read are kept at hand."""
@@ -175,11 +178,12 @@ class Reader:
         places = (np.searchsorted(known, np.array([eid, eid + 1], known.dtype)) for eid in eids)
         return [table.slice(start, end - start) for start, end in places if end > start]
 
-    def _number(self, target: Publication, entity: str, one: Id) -> pa.Table:
-        """Return the numbers of an entity; they never change."""
-        key = (target.family.prefix, entity, one)
+    def _number(self, target: Publication, model: Model, one: Id) -> pa.Table:
+        """Return the numbers of an entity, with what tells its rows apart; they never change."""
+        kind = model.entity if target.member.query is None else model.name
+        key = (target.family.prefix, kind, one)
         if key not in self._numbers:
-            query = numbers_of(target.family, entity, Schema(self.engine.schema), (one,))
+            query = numbers_of(model, target.family, target.member, Schema(self.engine.schema), (one,))
             self._numbers[key] = self.engine.run(query)
         return self._numbers[key]
 
@@ -249,7 +253,7 @@ def publication(engine: Engine, project: Project, model: Model) -> Publication |
     for family in families(project, mine)[0]:
         for member in family.members:
             stored = known.get(member.prefix)
-            if stored is not None and model.name in stored.models and model in member.models:
+            if stored is not None and stored.family and model.name in stored.models and model in member.models:
                 # Another metric may have added entities to the family: what counts is where this one was stored.
                 return Publication(replace(family, prefix=stored.family), member, stored, None)
     return None

@@ -16,8 +16,9 @@ from tallystick.sql.grain import Grain
 class Reach:
     """The days a reader sees, as day numbers: buckets from `first` (None: any) to `last`, none before the `start`.
 
-    `buckets` are the first ones that are seen of calendar grains where more is stored. `is_open` says that nothing is stored beyond `last`, so that it need not be asked for. `last_of` is SQL that gives
-    `last` whenever it is run: a view with it need not be written anew for every day that is appended.
+    `buckets` are the first ones that are seen of calendar grains where more is stored. `is_open` says that nothing is
+    stored beyond `last`, so that it need not be asked for. `last_of` is SQL that gives `last` whenever it is run: a view
+    with it need not be written anew for every day that is appended.
     """
 
     first: int | None

@@ -15,7 +15,7 @@ from tallystick.compiler.one_pass.held import Reach, condition, held_days, store
 from tallystick.compiler.one_pass.interning import entity_table
 from tallystick.compiler.one_pass.layout import VIEW, Layout
 from tallystick.compiler.one_pass.names import DIALECT, Schema, quoted
-from tallystick.compiler.one_pass.views import value_columns
+from tallystick.compiler.one_pass.views import keys_of_query, value_columns
 from tallystick.sql import buckets
 from tallystick.sql.calendar import Calendar
 from tallystick.sql.grain import Grain
@@ -72,12 +72,13 @@ def series_rows(model: Model, member: Member, layout: Layout, schema: Schema) ->
     return rows.format(schema.table(layout.spans), number), rows.format(recent, number) + " ORDER BY eid"
 
 
-def numbers_of(family: Family, entity: str, schema: Schema, ids: Sequence[str | int]) -> str:
-    """Return the query of (eid, id, breakdowns) of some entities of a kind."""
-    dims = [f"{quoted(dimension(i))}" for i in range(len(family.by))]
-    some = exp.column(ID, quoted=True).isin(*ids).sql(DIALECT)
-    columns = ", ".join(["eid", quoted(ID), *dims])
-    return f"SELECT {columns} FROM {schema.table(entity_table(family, entity))} WHERE {some}"
+def numbers_of(model: Model, family: Family, member: Member, schema: Schema, ids: Sequence[str | int]) -> str:
+    """Return the query of (eid, id, breakdowns) of some entities of a kind, of queries with all they put beside."""
+    columns = [quoted(ID), *(quoted(dimension(i)) for i in range(len(family.by)))]
+    if member.query is not None:
+        columns = [f"{sql} AS {quoted(name)}" for name, sql in keys_of_query(model, family, member.query)]
+    some = exp.column(ID, "e", quoted=True).isin(*ids).sql(DIALECT)
+    return f"SELECT eid, {', '.join(columns)} FROM {schema.table(entity_table(family, model.entity))} AS e WHERE {some}"
 
 
 def total_rows(model: Model, family: Family, spans: str, schema: Schema, ask: Totals, ids: Sequence[str | int]) -> str:

@@ -62,27 +62,30 @@ def _bucket_name(member: Member) -> str:
 def _columns(model: Model, family: Family, member: Member, layout: Layout, project: Project) -> list[str]:
     """Return the columns of a model behind its bucket: its entity's key, its dimensions, and its values."""
     if member.query is not None:
-        return _columns_of_query(model, family, member.query, value_columns(member, layout, "c")[0].unalias())
+        value = value_columns(member, layout, "c")[0].unalias()
+        columns = member.query.columns[model.entity]
+        amounts = [
+            f"{value.sql(DIALECT)} AS {quoted(name)}" for name, tree in columns if tree == exp.column(VALUE, ROLES)
+        ]
+        return [*(f"{sql} AS {quoted(name)}" for name, sql in keys_of_query(model, family, member.query)), *amounts]
     names = [*([project.entities[model.entity].key] if model.has_entity else []), *model.by]
     stored = [*([ID] if model.has_entity else []), *(dimension(i) for i in range(len(model.by)))]
     keys = [f"e.{quoted(old)} AS {quoted(new)}" for old, new in zip(stored, names, strict=True)]
     return [*keys, *(tree.sql(DIALECT) for tree in value_columns(member, layout, "c"))]
 
 
-def _columns_of_query(model: Model, family: Family, query: GroupedQuery, value: exp.Expr) -> list[str]:
-    """Return the columns of a query's model behind its bucket, each put together from what is stored."""
+def keys_of_query(model: Model, family: Family, query: GroupedQuery) -> list[tuple[str, str]]:
+    """Return the columns between the bucket and the amount of a query's model, as SQL over its entity table `e`."""
     stored = {name: exp.column(dimension(place), "e", quoted=True) for place, name in enumerate(family.by)}
 
     def put(node: exp.Expr) -> exp.Expr:
         if not isinstance(node, exp.Column):
             return node
-        if node.table != ROLES:
-            return stored[node.name]
-        return value.copy() if node.name == VALUE else exp.column(ID, "e", quoted=True)
+        return exp.column(ID, "e", quoted=True) if node.table == ROLES else stored[node.name]
 
-    columns = ((name, tree) for name, tree in query.columns[model.entity] if tree != exp.column(SAMPLED, ROLES))
-    trees = {name: of_view(tree.transform(put), model.time) for name, tree in columns}
-    return [f"{tree.sql(DIALECT)} AS {quoted(name)}" for name, tree in trees.items()]
+    others = (exp.column(SAMPLED, ROLES), exp.column(VALUE, ROLES))
+    columns = [(name, tree.transform(put)) for name, tree in query.columns[model.entity] if tree not in others]
+    return [(name, of_view(tree, model.time).sql(DIALECT)) for name, tree in columns]
 
 
 def _rows(model: Model, family: Family, layout: Layout, schema: Schema, held: Held, columns: Sequence[str]) -> str:
