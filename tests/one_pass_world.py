@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from tallystick.build.one_pass import build_family
@@ -30,6 +32,13 @@ BEGIN = datetime(2024, 1, 29, tzinfo=UTC)
 DAYS = 75
 END = datetime(2024, 4, 12, 15, tzinfo=UTC)
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
+
+RUNS = settings(
+    max_examples=int(os.environ.get("ONE_PASS_EXAMPLES", "8")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.generate],
+)
 
 EXPRESSIONS = {
     "events": "count(*)",
@@ -148,6 +157,12 @@ def project(
     source = Source(name="events", table="main.events", time="time", entities={"artifact": "artifact_id"})
     clock = Settings(time_zone=calendar.zone, week_start=calendar.week_start, start=start, lookback=lookback)
     return Project(root=".", settings=clock, sources={"events": source}, entities=entities, metrics=metrics)
+
+
+def clear(engine: DuckDBEngine) -> None:
+    """Forget all that was built."""
+    engine.execute("DROP SCHEMA tally CASCADE")
+    engine.execute("CREATE SCHEMA tally")
 
 
 def fill(engine: DuckDBEngine, world: World) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from tallystick.engines.duckdb import DuckDBEngine
 from tallystick.service.workspace import Workspace, load
 
 PROJECT = """
@@ -73,6 +74,14 @@ def warehouse(folder: Path, sql: str) -> list[tuple]:
     """Run statements in the warehouse of a shop, as somebody else than Tallystick, and return the last rows."""
     with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
         return connection.execute(sql).fetchall()
+
+
+@pytest.fixture
+def engine() -> Iterator[DuckDBEngine]:
+    """Return an engine in memory."""
+    engine = DuckDBEngine()
+    yield engine
+    engine.close()
 
 
 @pytest.fixture

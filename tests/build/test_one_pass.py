@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from one_pass_world import (
@@ -17,11 +16,13 @@ from one_pass_world import (
     END,
     EXPRESSIONS,
     NOW,
+    RUNS,
     VIEWS,
     WORLDS,
     World,
     assert_as_direct,
     build_all,
+    clear,
     fill,
     project,
     without,
@@ -34,29 +35,9 @@ from tallystick.compiler.plan import plan
 from tallystick.compiler.sweep import entities
 from tallystick.definitions.metric import Aggregate, Metric, Views
 from tallystick.definitions.project import Warehouse
-from tallystick.engines.duckdb import DuckDBEngine
 from tallystick.errors import EngineError
 from tallystick.sql.calendar import Calendar
 from tallystick.sql.grain import Grain, Window
-
-RUNS = settings(
-    max_examples=int(os.environ.get("ONE_PASS_EXAMPLES", "8")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.generate],
-)
-
-
-@pytest.fixture
-def engine():
-    engine = DuckDBEngine()
-    yield engine
-    engine.close()
-
-
-def clear(engine: DuckDBEngine) -> None:
-    engine.execute("DROP SCHEMA tally CASCADE")
-    engine.execute("CREATE SCHEMA tally")
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from one_pass_world import BEGIN, CALENDARS, DAYS, END, GRAINS, NOW, WINDOWS, WORLDS, World, fill, project, without
+from one_pass_world import (
+    BEGIN,
+    CALENDARS,
+    DAYS,
+    END,
+    GRAINS,
+    NOW,
+    RUNS,
+    WINDOWS,
+    WORLDS,
+    World,
+    clear,
+    fill,
+    project,
+    without,
+)
 from tallystick.build import direct, one_pass_publish
 from tallystick.build.build import build
 from tallystick.build.report import Action
+from tallystick.compiler.one_pass import readable
 from tallystick.compiler.one_pass.family import families
+from tallystick.compiler.one_pass.grouped_query import grouped_query
 from tallystick.compiler.plan import plan
 from tallystick.compiler.span import Span
 from tallystick.definitions.metric import Metric, SqlQuery, Views
@@ -26,12 +42,6 @@ from tallystick.service.reading import Reader
 from tallystick.sql.calendar import UTC_CALENDAR, Calendar, start_of_day
 from tallystick.sql.grain import Grain, Window
 
-RUNS = settings(
-    max_examples=int(os.environ.get("ONE_PASS_EXAMPLES", "8")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.generate],
-)
 COLUMNS = {
     "metrics_sample_date": "@metrics_sample_date(e.time)",
     "event_source": "e.country",
@@ -80,18 +90,6 @@ VIEWS = st.builds(
     st.lists(st.sampled_from(WINDOWS), max_size=2, unique=True),
 )
 SOME = Views(entities=("artifact", "collection"), grains=(Grain.DAY, Grain.WEEK), rolling=(Window(7),), all_time=True)
-
-
-@pytest.fixture
-def engine():
-    engine = DuckDBEngine()
-    yield engine
-    engine.close()
-
-
-def clear(engine: DuckDBEngine) -> None:
-    engine.execute("DROP SCHEMA tally CASCADE")
-    engine.execute("CREATE SCHEMA tally")
 
 
 def queries(names, views: Views, calendar: Calendar = UTC_CALENDAR, since: str | None = None, **options) -> Project:
@@ -237,6 +235,34 @@ def test_dense_tables_of_queries_are_written_in_memory_too(engine, world, views,
         patch.setattr(one_pass_publish, "MOST", -1)
         build_all(engine, found)
         assert_as_direct(engine, found)
+
+
+def test_a_name_that_depends_on_the_view_may_be_asked_for(engine):
+    """Each model counts the rows that are called as it is itself."""
+    names = ["x_daily", "x_weekly", "x_weekly"]
+    fill(engine, World([{**_row(BEGIN), "name": name} for name in names], [("a", "p")], []))
+    made = queries(["events"], SOME)
+    asking = SqlQuery(sql=query("COUNT(*)", f"name = @metric_name('x') AND {WITHIN}"))
+    found = replace(made, metrics={"events": replace(made.metrics["events"], definition=asking)})
+    build(engine, found, plan(found), end=END, now=NOW)
+    assert_as_direct(engine, found)
+    assert engine.rows("SELECT amount FROM tally.events_to_artifact_weekly")[0]["amount"] == 2
+
+
+def test_history_begins_alike_together_and_apart_whatever_the_sources_say(engine, monkeypatch):
+    fill(engine, World([_row(BEGIN), _row(BEGIN + timedelta(days=20))], [("a", "p")], []))
+    made = queries(["events"], SOME, since=(BEGIN + timedelta(days=10)).date().isoformat())
+    sourced = replace(made.metrics["events"].definition, sources=("events",))
+    found = replace(made, metrics={"events": replace(made.metrics["events"], definition=sourced)})
+    contents = []
+    for take in (grouped_query, lambda *_: None):
+        clear(engine)
+        monkeypatch.setattr(readable, "grouped_query", take)
+        again = replace(found)
+        build(engine, again, plan(again), end=END, now=NOW)
+        contents.append({m.name: rows(engine, f'SELECT * FROM tally."{m.name}"') for m in plan(again)})
+    assert contents[0] == contents[1]
+    assert sum(contents[0]["events_to_artifact_daily"].values()) == 1
 
 
 def _row(time: datetime, artifact: str | None = "a", country: str | None = "DE") -> dict[str, object]:

@@ -30,13 +30,7 @@ from tallystick.compiler.order import circles, in_a_circle, in_order
 from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
-from tallystick.errors import (
-    CompileError,
-    EngineBrokenError,
-    StorageFullError,
-    TallystickError,
-    WarehouseLockedError,
-)
+from tallystick.errors import CompileError, EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
 from tallystick.sql.calendar import floor
 from tallystick.sql.grain import Grain
 

@@ -45,10 +45,10 @@ def _first(
             if value is not None:
                 found.append(_instant(value, source, project))
     registered, is_known = None, bool(source_names(project, metric))
-    if isinstance(metric.definition, SqlQuery) and not found:
-        looks = list(first_rows_read(metric.definition, project.dialect))
-        found += _instants_read(run, project, metric.definition, looks, dialect)
+    if isinstance(metric.definition, SqlQuery):
         registered = registered_start(metric.definition, project)
+        looks = [] if found else list(first_rows_read(metric.definition, project.dialect))
+        found += _instants_read(run, project, metric.definition, looks, dialect)
         is_known = is_known or bool(looks)
     # A definition that reads nothing but other models begins where they begin.
     others = () if found else parts(model, project, definition_context(project))

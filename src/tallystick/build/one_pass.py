@@ -74,7 +74,7 @@ class Job:
     @property
     def reads(self) -> Project:
         """Return the project with what its queries stand for."""
-        return readable(self.project).project
+        return readable(self.project, [member.metric for member in self.family.members]).project
 
     def start(self, member: Member) -> int | None:
         """Return the number of the first day a metric counts; a query's views begin later than what is counted."""

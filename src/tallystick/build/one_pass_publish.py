@@ -103,7 +103,7 @@ def _print(project: Project, target: Publication) -> str:
     member = target.member
     sorts = {(model.has_entity, *_sort(model.time)): model for model in reversed(member.models)}
     texts = [_view(project, target, model) for model in sorts.values()]
-    entities = readable(project).project.entities
+    entities = readable(project, [member.metric]).project.entities
     keys = [entities[model.entity].key if model.has_entity else "" for model in member.models]
     facts = (target.family.prefix, target.stored.layout, member.models, keys, texts)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

@@ -24,13 +24,11 @@ PLAIN = (
 )
 
 
-def found(
-    sql: str, views: Views = VIEWS, compat: str | None = None, zone: str = "UTC", **options
-) -> GroupedQuery | None:
-    """Return what a definition stands for in a small project."""
+def found(sql: str, views: Views = VIEWS, zone: str = "UTC", settings=None, **options) -> GroupedQuery | None:
+    """Return what a definition stands for in a small project with other settings."""
     made = project([], Calendar(zone), views)
     metric = Metric(name="m", views=views, definition=SqlQuery(sql=sql, **options))
-    made = replace(made, metrics={"m": metric}, settings=replace(made.settings, compat=compat))
+    made = replace(made, metrics={"m": metric}, settings=replace(made.settings, **(settings or {})))
     return grouped_query(metric, definition_context(made, "duckdb"))
 
 
@@ -79,6 +77,13 @@ def test_it_is_known_however_it_is_written(sql):
         PLAIN.replace("e.kind = 'a'", "e.kind IN (SELECT kind FROM main.kinds)"),
         PLAIN.replace("e.kind = 'a'", "e.time > CURRENT_DATE - 30"),
         PLAIN.replace("e.kind = 'a'", "random() > 0.5"),
+        PLAIN.replace("e.kind = 'a'", "transaction_timestamp() > e.time"),
+        PLAIN.replace("e.kind = 'a'", "current_localtimestamp() > e.time"),
+        PLAIN.replace("e.kind = 'a'", "age(e.time) < INTERVAL 30 DAY"),
+        PLAIN.replace("e.kind = 'a'", "e.kind = @metric_name('x')"),
+        PLAIN.replace("SUM(e.x)", "SUM(e.x) FILTER (WHERE e.kind = @metric_name())"),
+        PLAIN.replace("SUM(e.x)", "COUNT(*) FILTER (WHERE e.time = @metrics_end('DATE'))"),
+        PLAIN.replace("'' AS from_artifact_id", "artifact_id AS from_artifact_id"),
         PLAIN.replace("e.kind = 'a'", "e.x > @rolling_window"),
         PLAIN.replace("e.kind = 'a'", "e.kind = @entity_type"),
         PLAIN.replace("e.kind = 'a'", "e.name >= @metrics_start('DATE')"),
@@ -112,8 +117,9 @@ def test_what_does_more_is_left_to_its_own_query(sql):
 
 def test_what_is_run_in_full_or_as_oso_does_is_left_to_its_own_query():
     assert found(PLAIN, incremental=False) is None
-    assert found(PLAIN, compat="oso") is None
+    assert found(PLAIN, settings={"compat": "oso"}) is None
     assert found(PLAIN, dialect="trino") is None
+    assert found(PLAIN, dialect="duckdb", settings={"dialect": "bigquery"}) is None
     assert found(PLAIN, views=replace(VIEWS, entities=("all",))) is None
     assert found(PLAIN, views=replace(VIEWS, entities=("artifact", "country"))) is None
 
@@ -131,8 +137,9 @@ def test_definitions_over_the_same_rows_share_a_source():
     made = project([], UTC_CALENDAR, VIEWS)
     texts = {"one": PLAIN, "two": PLAIN.replace("SUM(e.x)", "COUNT(*)"), "three": PLAIN.replace("e.country", "e.name")}
     metrics = {name: Metric(name=name, views=VIEWS, definition=SqlQuery(sql=sql)) for name, sql in texts.items()}
-    reads = readable(replace(made, metrics=metrics))
+    reads = readable(replace(made, metrics=metrics), texts)
     names = [reads.queries[name].source.name for name in texts]
     assert names[0] == names[1] != names[2]
     assert {*names, "events"} == set(reads.project.sources)
-    assert readable(made).project is made
+    assert set(readable(replace(made, metrics=metrics), ["three"]).queries) == {"three"}
+    assert readable(made, []).project is made

@@ -98,12 +98,12 @@ def families(project: Project, models: Iterable[Model]) -> tuple[tuple[Family, .
 
     A family holds every model of its metrics, also those not asked for: their tables are the same.
     """
-    reads = readable(project)
     grouped: dict[_Key, dict[str, list[Model]]] = {}
     anchors: dict[_Key, Anchor | None] = {}
     rest: list[Model] = []
     everything: list[tuple[Model, str]] = []
     asked = dict.fromkeys(models)
+    reads = readable(project, {model.metric: None for model in asked})
     together = {(model.metric, model.by) for model in asked}
     siblings = (model for model in plan(reads.project) if (model.metric, model.by) in together)
     for model in dict.fromkeys([*asked, *siblings]):

@@ -38,7 +38,17 @@ BUCKET, ENTITY, VALUE = "bucket", "entity", "value"
 _MACROS = frozenset({"metric_name", "metrics_name", "metrics_sample_date", "metrics_start", "metrics_end"})
 _OF_MODEL = frozenset({"entity_type", "time_aggregation", "rolling_window", "rolling_unit", "start_ds", "end_ds"})
 _CLAUSES = frozenset({"expressions", "from_", "where", "group"})
-_OF_RUN = (exp.CurrentDate, exp.CurrentDatetime, exp.CurrentTime, exp.CurrentTimestamp, exp.Rand, exp.Randn, exp.Uuid)
+_OF_RUN = (
+    *(exp.CurrentDate, exp.CurrentDatetime, exp.CurrentTime, exp.CurrentTimestamp, exp.Localtime, exp.Localtimestamp),
+    *(exp.CurrentDatabase, exp.CurrentSchema, exp.CurrentUser, exp.Rand, exp.Randn, exp.Uuid),
+)
+_OF_RUN_BY_NAME = {
+    *("age", "get_current_date", "get_current_time", "get_current_timestamp", "now", "transaction_timestamp"),
+    *("current_connection_id", "current_query", "current_query_id", "current_schemas", "current_transaction_id"),
+    *("currval", "error", "in_search_path", "nextval", "setseed", "sleep_ms", "stats", "txid_current", "write_log"),
+    *("uuidv4", "uuidv7"),
+}
+"""What DuckDB calls volatile or the same within a query only, and `age`, which may count from today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,7 @@ def grouped_query(metric: Metric, context: DefinitionContext) -> GroupedQuery | 
     definition = metric.definition
     if not isinstance(definition, SqlQuery) or not definition.incremental or context.is_oso:
         return None
-    if context.dialect_of(definition) != context.dialect:
+    if not context.dialect_of(definition) == context.project.dialect == context.dialect:
         return None
     try:
         return _grouped(metric, definition, context)
@@ -133,21 +143,27 @@ def _parts(tree: exp.Query, base: Entity, context: DefinitionContext) -> _Parts 
     """Return the pieces of a SELECT that does nothing but group the rows of one event source by what it puts out."""
     if not isinstance(tree, exp.Select) or any(value for name, value in tree.args.items() if name not in _CLAUSES):
         return None
-    table = _table(tree, context)
-    if table is None or not _is_plain(tree) or not _unqualify(tree, table):
+    table, key = _table(tree, context), key_name(tree, base)
+    keys = {c for p in tree.expressions if isinstance(c := p.unalias(), exp.Column) and c.name.lower() == key}
+    # Its own query counts for another entity only what is written like the first of them.
+    if table is None or len(keys) != 1 or not _is_plain(tree) or not _unqualify(tree, table):
         return None
-    key = key_name(tree, base)
     where = tree.args.get("where")
     time, conditions = _filter(list(_conjuncts(where.this)) if isinstance(where, exp.Where) else [])
     sampled = [p.unalias() for p in tree.expressions if p.alias_or_name.lower() == SAMPLE_DATE]
     amounts = [p.unalias() for p in tree.expressions if p.alias_or_name.lower() == AMOUNT]
-    keys = [c for p in tree.expressions if isinstance(c := p.unalias(), exp.Column) and c.name.lower() == key]
-    if time is None or len(sampled) != 1 or len(amounts) != 1 or not keys:
+    if time is None or len(sampled) != 1 or len(amounts) != 1:
         return None
     if _argument_of(sampled[0], "metrics_sample_date") != time or amounts[0].find(exp.AggFunc) is None:
         return None
-    found = _Parts(table, time, keys[0], conditions, amounts[0], tuple(tree.expressions))
-    return found if _is_grouped_by_outputs(tree, found, sampled[0]) else None
+    found = _Parts(table, time, keys.pop(), conditions, amounts[0], tuple(tree.expressions))
+    is_alike = not any(map(_differs_by_run, (time, *conditions, amounts[0])))
+    return found if is_alike and _is_grouped_by_outputs(tree, found, sampled[0]) else None
+
+
+def _differs_by_run(tree: exp.Expr) -> bool:
+    """Tell whether something means one thing in one view or run, and another in the next."""
+    return any(map(is_of_view, tree.walk())) or any(True for _ in calls(tree))
 
 
 def _table(select: exp.Select, context: DefinitionContext) -> exp.Table | None:
@@ -173,11 +189,7 @@ def _is_plain(select: exp.Select) -> bool:
     group = select.args.get("group")
     if not isinstance(group, exp.Group) or any(value for name, value in group.args.items() if name != "expressions"):
         return False
-    return all(macro_of(call) is not None or not _is_clock(call) for call in select.find_all(exp.Anonymous))
-
-
-def _is_clock(call: exp.Anonymous) -> bool:
-    return call.name.lower() in {"now", "today", "random", "uuid", "gen_random_uuid", "nextval", "current_timestamp"}
+    return all(call.name.lower() not in _OF_RUN_BY_NAME for call in select.find_all(exp.Anonymous))
 
 
 def _unqualify(select: exp.Select, table: exp.Table) -> bool:
@@ -208,7 +220,7 @@ def _filter(conditions: Sequence[exp.Expr]) -> tuple[exp.Expr | None, tuple[exp.
     if sorted(name for _, name in compared) != ["metrics_end", "metrics_start"]:
         return None, rest
     (time, _), (other, _) = compared
-    return (time if time == other and not list(calls(time)) else None), rest
+    return (time if time == other else None), rest
 
 
 def _compared(condition: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:

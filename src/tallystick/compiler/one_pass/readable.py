@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tallystick.compiler.definition_context import definition_context
@@ -10,12 +10,13 @@ from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.grouped_query import GroupedQuery, grouped_query
 from tallystick.compiler.one_pass.names import DIALECT
 from tallystick.definitions.metric import Aggregate, SqlQuery
+from tallystick.definitions.oso_options import OSO_ENTITIES
 from tallystick.definitions.project import Project
 
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """A project with the sources and dimensions its grouped queries stand for, and these by the name of their metric."""
+    """A project with the sources and dimensions that grouped queries stand for, and these by the name of their metric."""
 
     project: Project
     queries: Mapping[str, GroupedQuery]
@@ -33,34 +34,35 @@ class Readable:
 
 
 _KEPT = 4
-_recent: list[tuple[Project, Readable]] = []
+_recent: list[tuple[Project, dict[str, GroupedQuery | None]]] = []
 
 
-def readable(project: Project) -> Readable:
-    """Return what a project's metrics read.
-
-    A project is immutable, so the same one gives the same answer while it is among the last few.
-    """
-    for known, found in _recent:
-        if known is project:
-            return found
-    _recent.append((project, _readable(project)))
-    del _recent[:-_KEPT]
-    return _recent[-1][1]
-
-
-def _readable(project: Project) -> Readable:
-    queries: dict[str, GroupedQuery] = {}
-    if any(isinstance(metric.definition, SqlQuery) for metric in project.metrics.values()):
-        context = definition_context(project, DIALECT)
-        found = ((name, grouped_query(metric, context)) for name, metric in project.metrics.items())
-        queries = {name: query for name, query in found if query is not None}
-        sources = {query.source.name: query.source for query in queries.values()}
-        dimensions = {f"{d.source}.{d.name}": d for query in queries.values() for d in query.dimensions}
-        project = replace(
-            project,
-            entities=context.entities,
-            sources={**project.sources, **sources},
-            dimensions={**project.dimensions, **dimensions},
-        )
+def readable(project: Project, metrics: Iterable[str]) -> Readable:
+    """Return what some metrics of a project read, with nothing that stands for queries of others."""
+    queries = {name: query for name in metrics if (query := _query(project, name)) is not None}
+    if not any(isinstance(metric.definition, SqlQuery) for metric in project.metrics.values()):
+        return Readable(project, queries)
+    sources = {query.source.name: query.source for query in queries.values()}
+    dimensions = {f"{d.source}.{d.name}": d for query in queries.values() for d in query.dimensions}
+    project = replace(
+        project,
+        entities=project.entities or OSO_ENTITIES,
+        sources={**project.sources, **sources},
+        dimensions={**project.dimensions, **dimensions},
+    )
     return Readable(project, queries)
+
+
+def _query(project: Project, name: str) -> GroupedQuery | None:
+    """Return what a metric's query stands for, looked at once while its project is among the last few."""
+    metric = project.metrics[name]
+    if not isinstance(metric.definition, SqlQuery):
+        return None
+    known = next((found for other, found in _recent if other is project), None)
+    if known is None:
+        known = {}
+        _recent.append((project, known))
+        del _recent[:-_KEPT]
+    if name not in known:
+        known[name] = grouped_query(metric, definition_context(project, DIALECT))
+    return known[name]

@@ -17,7 +17,6 @@ from tallystick.compiler.one_pass.held import Held, Reach, condition, held_days,
 from tallystick.compiler.one_pass.interning import entity_table, level
 from tallystick.compiler.one_pass.layout import Cell, Layout, companion
 from tallystick.compiler.one_pass.names import DIALECT, Schema, quoted
-from tallystick.compiler.run_dates import SAMPLE_DATE
 from tallystick.compiler.sql_definition import of_view
 from tallystick.definitions.project import Project
 from tallystick.sql.expression import substitute
@@ -56,7 +55,7 @@ def model_spans(
 
 
 def _bucket_name(member: Member) -> str:
-    return BUCKET if member.query is None else SAMPLE_DATE
+    return BUCKET if member.query is None else member.query.columns[member.models[0].entity][0][0]
 
 
 def _columns(model: Model, family: Family, member: Member, layout: Layout, project: Project) -> list[str]:
