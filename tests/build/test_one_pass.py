@@ -210,6 +210,17 @@ def test_changed_memberships_recount_the_entities(engine, world, other, views, n
     assert_as_direct(engine, found)
 
 
+def test_changed_memberships_recount_metrics_that_are_built_later_too(engine):
+    found = project(["users", "total"], Calendar(), Views(entities=("project",), grains=(Grain.DAY,)))
+    world = World([_row(day, 1) for day in range(3)], [("a", "p")], [])
+    fill(engine, world)
+    build_all(engine, found)
+    fill(engine, replace(world, projects=[("a", "q")]))
+    for name in found.metrics:
+        build_all(engine, replace(found, metrics={name: found.metrics[name]}))
+    assert_as_direct(engine, found)
+
+
 def test_building_some_models_of_a_metric_keeps_its_others_readable(engine):
     fill(engine, World([], [], []))
     found = project(["users"], Calendar(), Views(entities=("artifact",), rolling=(Window(7), Window(30))))

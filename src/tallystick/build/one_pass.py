@@ -166,6 +166,7 @@ def _has_current_memberships(job: Job) -> bool:
     if not job.engine.rows(query)[0]["changed"]:
         return True
     numbers = job.engine.rows(interning.next_numbers(job.family, job.schema))[0]
+    one_pass_state.spoil_family(job.engine, job.family)
     execute(job.engine, interning.forget_pairs(job.family, job.schema))
     pair_up(job, numbers["eid"])
     return False

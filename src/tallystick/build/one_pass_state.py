@@ -24,7 +24,7 @@ FAMILIES = "_one_pass_families"
 class Stored:
     """The storage of one metric: its layout, its models, the days it covers and those that may be read again.
 
-    `family` is empty where models were built apart since, so that what is stored may not be gone on with.
+    `family` is empty where models were built apart since, or memberships changed: what is stored may not be gone on with.
     `first`, `last` and `settled` are day numbers. `magnitudes` prove that sums fit, as they were when it was built, with
     `grown`, what was appended since; `raw_keys` are distinct keys that are their own numbers. `views` is a print of its
     views.
@@ -121,6 +121,11 @@ def forget(engine: Engine, prefix: str) -> None:
 def spoil(engine: Engine, prefix: str) -> None:
     """Let a metric be built anew when it is built together again; views of what is stored go on until then."""
     engine.execute(f"UPDATE {table(engine, STORED)} SET family = '' WHERE prefix = {_text(prefix)}")
+
+
+def spoil_family(engine: Engine, family: Family) -> None:
+    """Let all metrics of a family be built anew, those too that are not built now."""
+    engine.execute(f"UPDATE {table(engine, STORED)} SET family = '' WHERE family = {_text(family.prefix)}")
 
 
 def families(engine: Engine) -> dict[str, str | None]:
