@@ -201,6 +201,14 @@ def test_a_file_may_be_called_like_the_schema(registry):
         assert connection.execute("SELECT count(*) FROM oso.oso.key_metrics_to_artifact").fetchall() == [(3,)]
 
 
+def test_a_limited_warehouse_has_its_unions_too(registry):
+    folder = registry(DESCRIBED)
+    (folder / "tally.toml").write_text(PROJECT.replace("[warehouses.default]", '[warehouses.default]\nallow = ["oso"]'))
+    for _ in range(2):
+        assert not built(folder).failed
+    assert sql(folder, "SELECT count(*) FROM oso.key_metrics_to_artifact") == [(3,)]
+
+
 def test_readers_of_a_metric_are_built_anew_when_it_changes(registry):
     entries = "".join(
         f'"{name}": MetricQueryDef(ref="{name}.sql", time_aggregations=["daily"], entity_types=["artifact"]),\n'

@@ -117,6 +117,24 @@ def test_own_tables_are_written_and_read(governed: GovernedEngine) -> None:
     assert governed.rows(f"SELECT n FROM {governed.qualified('built')}") == [{"n": 1}]
 
 
+def test_a_view_reads_what_lies_beside_it_and_nothing_else_by_a_bare_name(live_engines) -> None:
+    place = live_engines("duckdb")
+    place.load("main.salaries", pa.table({"n": [1]}))
+    place.load("main.built", pa.table({"n": [2]}))
+    governed = GovernedEngine(place.open(), ["shop"], "default")
+    governed.write("built", pa.table({"n": [3]}))
+    view = governed.qualified("seen")
+    governed.execute(f"CREATE VIEW {view} AS SELECT n FROM built")
+    assert governed.rows(f"SELECT n FROM {view}") == [{"n": 3}]
+    for statement in (
+        f"CREATE OR REPLACE VIEW {view} AS SELECT n FROM salaries",
+        f"CREATE TABLE {governed.qualified('copy')} AS SELECT n FROM built",
+        f"CREATE OR REPLACE VIEW {view} AS SELECT n FROM main.built",
+    ):
+        with pytest.raises(AccessRefusedError, match="be read"):
+            governed.execute(statement)
+
+
 def test_check_reports_a_source_beyond_the_limit(tmp_path: Path, live_engines) -> None:
     place = live_engines("duckdb")
     place.load("hr.salaries", pa.table({"at": ["2024-01-01"], "pay": [1]}))

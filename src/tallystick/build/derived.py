@@ -29,8 +29,6 @@ from tallystick.errors import TallystickError
 VIEW, TABLE = "view", "dense"
 HOLDS_TABLES = frozenset({"postgres"})
 """Engines whose views keep to the table they were made over, under whatever name: one could not be replaced."""
-LOOKS_BESIDE = frozenset({"duckdb"})
-"""Engines where a view finds a bare name in its own schema, also for whoever opens a file called like the schema."""
 
 
 def set_aside(engine: Engine, models: Sequence[FactoryModel], there: Collection[str]) -> tuple[FactoryModel, ...]:
@@ -82,7 +80,7 @@ def _build(work: _Work, model: FactoryModel, there: Collection[str], states: dic
     if old is not None and old.definition_hash == wanted and model.table in there:
         return Action.REFRESHED
     tree, is_view = derived_model(model, context), model.materialized == "view"
-    if is_view and engine.dialect in LOOKS_BESIDE:
+    if is_view and engine.capabilities.looks_beside:
         for table in tree.find_all(exp.Table):
             table.set("db", None)
     query = to_text(tree, engine.dialect, reads=context.project.dialect, pretty=False, copy=False)

@@ -43,7 +43,7 @@ class DuckDBEngine:
     """A DuckDB file (or memory) in which `files` appear as views; nothing else on disk can be reached from SQL."""
 
     dialect = "duckdb"
-    capabilities = Capabilities(transactions=True, one_pass=True, enforces_read_only=True)
+    capabilities = Capabilities(transactions=True, one_pass=True, enforces_read_only=True, looks_beside=True)
 
     def __init__(
         self,
