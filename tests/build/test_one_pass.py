@@ -29,6 +29,7 @@ from one_pass_world import (
 )
 from tallystick.build import one_pass_append, one_pass_publish, one_pass_state, state
 from tallystick.build.build import build
+from tallystick.build.one_pass import BETWEEN_GAPS
 from tallystick.compiler.one_pass import family
 from tallystick.compiler.one_pass.layout import Layout
 from tallystick.compiler.plan import plan
@@ -279,6 +280,17 @@ def test_a_build_that_cannot_begin_leaves_as_many_threads_too(engine, monkeypatc
     with pytest.raises(EngineError, match="no states"):
         build(engine, found, plan(found), end=END, now=NOW)
     assert engine.rows("SELECT current_setting('threads') AS n") == before
+
+
+def test_one_build_of_several_closes_the_gaps_that_replaced_rows_leave(engine, monkeypatch):
+    fill(engine, World([_row(day, day) for day in range(1, 30)], [], []))
+    found = project(["total"], Calendar(), Views(entities=("artifact",), rolling=(Window(7),)))
+    closed: list[bool] = []
+    monkeypatch.setattr(engine, "checkpoint", lambda *, leaves_gaps: closed.append(not leaves_gaps))
+    days = 2 * BETWEEN_GAPS + 1
+    for day in range(days):
+        assert not build(engine, found, plan(found), end=BEGIN + timedelta(days=day + 2), now=NOW).failed
+    assert closed == [day % BETWEEN_GAPS == 0 for day in range(days)]
 
 
 @pytest.mark.parametrize("names", [["users"], ["total", "users"], ["smallest"], ["total", "smallest"]])

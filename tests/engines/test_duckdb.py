@@ -121,6 +121,23 @@ def test_a_checkpoint_empties_the_log_unless_someone_is_writing(engine, tmp_path
     assert engine.rows("SELECT count(*) AS n FROM tally.numbers") == [{"n": 2}]
 
 
+def test_gaps_of_deleted_rows_stay_until_a_checkpoint_closes_them(engine):
+    def groups() -> int:
+        found = "SELECT count(DISTINCT row_group_id) AS n FROM pragma_storage_info('tally.numbers')"
+        return engine.rows(found)[0]["n"]
+
+    engine.write("numbers", pa.table({"n": range(300_000)}))
+    engine.checkpoint()
+    engine.execute("DELETE FROM tally.numbers WHERE n % 10 > 0")
+    engine.checkpoint(leaves_gaps=True)
+    assert groups() == 3
+    engine.checkpoint(leaves_gaps=True)
+    engine.execute("DELETE FROM tally.numbers WHERE n = 10")
+    engine.checkpoint()
+    assert groups() == 1
+    assert engine.rows("SELECT count(*) AS n FROM tally.numbers") == [{"n": 29_999}]
+
+
 def test_a_missing_file_is_named_when_it_is_asked_for(tmp_path):
     engine = DuckDBEngine(files={"orders": tmp_path / "gone.parquet"})
     assert engine.run("SELECT 1 AS one").to_pylist() == [{"one": 1}]

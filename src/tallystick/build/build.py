@@ -75,7 +75,7 @@ def build(
         for family in groups:
             _build_family(run, family, before)
         if groups:
-            embedded(engine).checkpoint()
+            embedded(engine).checkpoint(leaves_gaps=not run.closes_gaps)
     place = {model.name: index for index, model in enumerate(ordered)}
     for model in sorted([*rest, *run.apart], key=lambda model: place[model.name]):
         _build_directly(run, model)
@@ -133,6 +133,7 @@ class _Run:
     current: set[str] = field(default_factory=set)
     apart: list[Model] = field(default_factory=list)
     """Models of queries that cannot be built together."""
+    closes_gaps: bool = False
 
     @property
     def states(self) -> Mapping[str, BuiltState]:
@@ -199,9 +200,10 @@ def _build_family(run: _Run, family: Family, before: Found | None) -> None:
         for model in asked:
             run.finish(_failure(model, outcome))
         return
-    for built in outcome:
+    run.closes_gaps |= not outcome.leaves_gaps
+    for built in outcome.states:
         if built.model in run.asked:
-            run.finish(_success(run, built, seconds / len(outcome)))
+            run.finish(_success(run, built, seconds / len(outcome.states)))
 
 
 def _build_directly(run: _Run, model: Model) -> None:

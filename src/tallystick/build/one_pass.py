@@ -34,6 +34,8 @@ EPOCH = 0
 FEW = 100_000
 """Gathered rows that one thread appends for less than it would cost two to wait for each other."""
 FEW_DAYS = 7
+BETWEEN_GAPS = 8
+"""Every so many builds close the gaps that they and those before left: as much work as half of an appended day."""
 SMALL = 50_000_000
 """Rows of a table of which one thread reads few days in no time, or all in half a second where they are not sorted."""
 
@@ -44,6 +46,14 @@ class Found:
 
     relations: frozenset[str]
     states: Mapping[str, BuiltState]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What models of a family are now, and whether rows were replaced whose gaps may stay in the file for a while."""
+
+    states: list[BuiltState]
+    leaves_gaps: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +101,8 @@ def build_family(
     now: datetime,
     since: datetime | None = None,
     before: Found | None = None,
-) -> list[BuiltState]:
-    """Bring every model of a family up to `end` in one transaction; return their states. Raise EngineError.
+) -> Together:
+    """Bring every model of a family up to `end` in one transaction; return what they are now. Raise EngineError.
 
     What was built before is extended by its new days and the lookback, or by all days from `since` on (a
     restatement); what cannot be extended is built anew. `before` need not be known.
@@ -101,12 +111,12 @@ def build_family(
     made: Collection[str] | None = None
     try:
         with engine.transaction():
-            states = _build(job, since, before)
+            built = _build(job, since, before)
         # To ask for their names takes longer than to drop them.
         made = None if job.by_statements else _working_tables(family)
     finally:
         _drop(engine, _every_working_table(engine) if made is None else made)
-    return states
+    return built
 
 
 def look(engine: Engine) -> Found:
@@ -118,7 +128,7 @@ def look(engine: Engine) -> Found:
     return Found(there, state.read(engine))
 
 
-def _build(job: Job, since: datetime | None, before: Found | None) -> list[BuiltState]:
+def _build(job: Job, since: datetime | None, before: Found | None) -> Together:
     before = before or look(job.engine)
     is_new = interning.base_table(job.family) not in before.relations
     is_current = is_new or _has_current_memberships(job)
@@ -141,7 +151,8 @@ def _build(job: Job, since: datetime | None, before: Found | None) -> list[Built
         embedded(job.engine).use_threads(None)
         created = _create(job, anew, is_new=is_new)
         targets |= {stored.prefix: Publication(job.family, member, stored, None) for member, stored in created}
-    return _publish_all(job, [targets[member.prefix] for member in job.family.members], before)
+    states = _publish_all(job, [targets[member.prefix] for member in job.family.members], before)
+    return Together(states, leaves_gaps=all(target.stored.gaps for target in targets.values()))
 
 
 def _publish_all(job: Job, targets: Sequence[Publication], before: Found) -> list[BuiltState]:
@@ -362,7 +373,13 @@ def _append(
         execute(job.engine, append.append(plan, mine, since, stored.settled))
     most = max((f.magnitude for s in mine for f in facts[s.table].facts.values()), default=0.0)
     moved = replace(
-        stored, first=first, last=extent.last, settled=extent.settled, end=job.end, grown=stored.grown + most
+        stored,
+        first=first,
+        last=extent.last,
+        settled=extent.settled,
+        end=job.end,
+        grown=stored.grown + most,
+        gaps=(stored.gaps + 1) % BETWEEN_GAPS,
     )
     one_pass_state.move_on(job.engine, moved)
     return moved

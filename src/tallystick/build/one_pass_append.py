@@ -14,7 +14,7 @@ from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.layout import NONE_BEFORE, OPEN, VIEW
 from tallystick.compiler.one_pass.names import WORK, work
 from tallystick.compiler.one_pass.rolling import DAY_BITS
-from tallystick.compiler.one_pass.tables import Plan, count_days, departures, leave_names, presence_pairs
+from tallystick.compiler.one_pass.tables import Plan, count_days, departures_of, leave_names, presence_pairs
 from tallystick.compiler.sweep.append import (
     VIEW_BITS,
     Carried,
@@ -138,9 +138,7 @@ def _stored_days(engine: Engine, plan: Plan, calendar: DayTable, since: int, *, 
 def _earlier(engine: Engine, plan: Plan, calendar: DayTable, since: Since) -> Counters:
     """Return what was counted before `since` and leaves a window from then on."""
     names = [*(cell.name for cell in plan.layout.additive), *leave_names(plan.member, plan.layout.distinct)]
-    ranges = leaving_days(plan, calendar, since)
-    days = " OR ".join(f"day BETWEEN {first} AND {last}" for first, last in ranges) or "false"
-    rows = embedded(engine).arrays(f"SELECT eid, day, {', '.join(names)} FROM {departures(plan)} AS c WHERE {days}")
+    rows = embedded(engine).arrays(departures_of(plan, leaving_days(plan, calendar, since)))
     return Counters(_keys(rows, calendar), {name: rows[name].astype(np.int64) for name in names})
 
 

@@ -16,7 +16,7 @@ from tallystick.compiler.one_pass.names import FORMAT, Schema
 from tallystick.engines.adapter import Engine
 from tallystick.sql.expression import Merge
 
-STORED = "_one_pass_metrics"
+STORED = "_one_pass_stored"
 FAMILIES = "_one_pass_families"
 
 
@@ -26,8 +26,8 @@ class Stored:
 
     `family` is empty where models were built apart since, or memberships changed: what is stored may not be gone on with.
     `first`, `last` and `settled` are day numbers. `magnitudes` prove that sums fit, as they were when it was built, with
-    `grown`, what was appended since; `raw_keys` are distinct keys that are their own numbers. `views` is a print of its
-    views.
+    `grown`, what was appended since; `raw_keys` are distinct keys that are their own numbers. `gaps` counts the
+    builds since the gaps that replaced rows leave were closed. `views` is a print of its views.
     """
 
     prefix: str
@@ -42,6 +42,7 @@ class Stored:
     magnitudes: dict[str, float]
     raw_keys: tuple[str, ...]
     grown: float = 0.0
+    gaps: int = 0
     views: str = ""
 
     @property
@@ -60,6 +61,7 @@ _COLUMNS = {
     "last_day": "INTEGER NOT NULL",
     "settled": "INTEGER NOT NULL",
     "grown": "DOUBLE NOT NULL",
+    "gaps": "INTEGER NOT NULL",
 }
 
 
@@ -105,6 +107,7 @@ def _moment(stored: Stored) -> dict[str, str]:
         "last_day": str(stored.last),
         "settled": str(stored.settled),
         "grown": f"{stored.grown!r}::DOUBLE",
+        "gaps": str(stored.gaps),
     }
 
 
@@ -155,6 +158,7 @@ def _stored(row: dict[str, Any], facts: dict[str, Any]) -> Stored:
         magnitudes=facts["magnitudes"],
         raw_keys=tuple(facts["raw_keys"]),
         grown=row["grown"],
+        gaps=row["gaps"],
         views=facts["views"],
     )
 

@@ -94,8 +94,8 @@ class EmbeddedEngine(Engine, Protocol):
     def estimated_rows(self, table: str) -> int | None:
         """Return about how many rows a table of the warehouse has, None for what is no table of it."""
 
-    def checkpoint(self) -> None:
-        """Put what was committed in its place in the file."""
+    def checkpoint(self, *, leaves_gaps: bool = False) -> None:
+        """Put what was committed in its place in the file; gaps that deleted rows leave may stay until another one."""
 
     def use_threads(self, count: int | None) -> None:
         """Work on so many threads from the next statement on, None: on as many as there are processors."""

@@ -93,7 +93,7 @@ class DuckDBEngine:
             "SET autoinstall_known_extensions = false",
             "SET autoload_known_extensions = false",
             "SET enable_progress_bar = false",
-            "SET allowed_configs = ['threads']",
+            "SET allowed_configs = ['threads', 'max_vacuum_tasks']",
             "SET lock_configuration = true",
         ]
         for statement in settings:
@@ -211,10 +211,15 @@ class DuckDBEngine:
             # Only a connection that a fatal error has ended refuses; that error is the one to report.
             self._connection.execute("RESET threads" if count is None else f"SET threads = {count}")
 
-    def checkpoint(self) -> None:
-        """Put what was committed in its place in the file, as closing would; not while others are writing to it."""
+    def checkpoint(self, *, leaves_gaps: bool = False) -> None:
+        """Put what was committed in its place in the file, as closing would; not while others are writing to it.
+
+        To close the gaps that deleted rows leave, DuckDB writes whole tables again if they are small: more often than
+        not the larger part of its work. From a checkpoint that leaves them to the next one that does not, they stay.
+        """
         self.use_threads(1)
         with self._translated(), suppress(duckdb.TransactionException):
+            self._connection.execute("SET max_vacuum_tasks = 0" if leaves_gaps else "RESET max_vacuum_tasks")
             self._connection.execute("CHECKPOINT")
 
     def write(self, table: str, rows: pa.Table) -> None:

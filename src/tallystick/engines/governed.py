@@ -94,9 +94,9 @@ class GovernedEngine:
         """Return about how many rows a table has, where the engine is an embedded one."""
         return embedded(self._engine).estimated_rows(table)
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, *, leaves_gaps: bool = False) -> None:
         """Put what was committed in its place in the file, where the engine is an embedded one."""
-        embedded(self._engine).checkpoint()
+        embedded(self._engine).checkpoint(leaves_gaps=leaves_gaps)
 
     def use_threads(self, count: int | None) -> None:
         """Work on so many threads from now on, where the engine is an embedded one."""

@@ -299,9 +299,27 @@ def departures(plan: Plan) -> str:
     if plan.layout.distinct:
         return log
     columns = ", ".join(["eid", "day", *(cell.name for cell in plan.layout.additive)])
-    later = f"day > (SELECT coalesce(max(day), {NONE_BEFORE}) FROM {log})"
     days = plan.schema.table(plan.layout.days)
-    return f"(SELECT {columns} FROM {log} UNION ALL SELECT {columns} FROM {days} WHERE {later})"
+    return f"(SELECT {columns} FROM {log} UNION ALL SELECT {columns} FROM {days} WHERE {_is_later(log)})"
+
+
+def departures_of(plan: Plan, ranges: Sequence[tuple[int, int]]) -> str:
+    """Return the query of what was counted on days of some ranges, first and last, and leaves windows some day.
+
+    `leaving` is sorted by day, so of each range its own rows are read; with all in one condition all rows would be.
+    """
+    log, days = plan.schema.table(plan.layout.leaving), plan.schema.table(plan.layout.days)
+    added = [cell.name for cell in plan.layout.additive]
+    columns = ", ".join(["eid", "day", *added, *leave_names(plan.member, plan.layout.distinct)])
+    on = [f"day BETWEEN {first} AND {last}" for first, last in ranges] or ["false"]
+    arms = [f"SELECT {columns} FROM {log} WHERE {condition}" for condition in on]
+    if not plan.layout.distinct:
+        arms.append(f"SELECT {columns} FROM {days} WHERE ({' OR '.join(on)}) AND {_is_later(log)}")
+    return " UNION ALL ".join(arms)
+
+
+def _is_later(log: str) -> str:
+    return f"day > (SELECT coalesce(max(day), {NONE_BEFORE}) FROM {log})"
 
 
 def leaving_columns(plan: Plan, given: Collection[str]) -> str:
