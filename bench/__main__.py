@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from bench import collector, collector_overhead, daily, factory, real, result, sqlmesh_peer
+from bench import append, collector, collector_overhead, factory, reads, real, result, sqlmesh_peer
 from bench.process import ROOT
 from bench.result import Result
 
@@ -64,8 +64,8 @@ def main() -> None:
                 folder, say, rows=rows, rounds=rounds, step=form.step, peers=min(form.peers, rounds)
             ),
             "scale": lambda: factory.scale(folder, say, sizes=form.sizes, rounds=1 if asked.quick else rounds),
-            "append": lambda: daily.append(folder, say, rows=form.large, rounds=max(form.least, rounds)),
-            "reads": lambda: daily.reads(folder, say, rows=form.large, rounds=max(form.least, rounds)),
+            "append": lambda: append.append(folder, say, rows=form.large, rounds=max(form.least, rounds)),
+            "reads": lambda: reads.reads(folder, say, rows=form.large, rounds=max(form.least, rounds)),
             "real": lambda: real.real(folder, say, rounds=2),
             "collector": lambda: collector.collector(folder, say, collector_sizes(asked)),
             "overhead": lambda: collector_overhead.overhead(folder, say, rounds=max(form.least, rounds)),

@@ -1,65 +1,22 @@
-"""Every day after the first build: appending a day, and reading."""
+"""Every day after the first build: reading."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from itertools import cycle
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from time import perf_counter
 from typing import Any
 
 from bench import models, process
-from bench.data import generate
-from bench.equality import differences, fingerprint
 from bench.factory import LAST, Say
-from bench.process import Timings
-from bench.result import Result, at_most, reported
-from tallystick.build.one_pass import BETWEEN_GAPS
+from bench.result import Result, at_most
 from tallystick.compiler.plan import plan
 from tallystick.engines.duckdb import DuckDBEngine
 from tallystick.service.reading import Reader
 from tallystick.sql.grain import Grain
-
-
-def append(
-    folder: Path, say: Say, *, rows: int, rounds: int, metrics: tuple[str, ...] = ("stars", "devs")
-) -> list[Result]:
-    """Append days one by one, with and without lookback; in the end all models equal a build at once."""
-    found: list[Result] = []
-    # As many days as it takes until a build has closed the gaps that those before it left: its cost is one of them.
-    rounds = max(rounds, BETWEEN_GAPS)
-    data = folder / f"more_{rows}_{rounds}.duckdb"
-    if not data.exists():
-        say(f"generate {rows:,} events and {rounds} more days")
-        generate(rows, data, extra_days=rounds + 1)
-    until = (date.fromisoformat(LAST) + timedelta(days=rounds)).isoformat()
-    for metric in metrics:
-        whole = _copy(data, folder / "whole.duckdb")
-        say(f"tally {metric} at once")
-        full = process.run("tally", {"file": str(whole), "metric": metric, "last": until})
-        expected = fingerprint(whole, metric)
-        for lookback in (0, 3):
-            work = _copy(data, folder / "work.duckdb")
-            say(f"tally {metric}, {rounds} days one by one, lookback {lookback}")
-            options = {"file": str(work), "metric": metric, "last": LAST, "days": rounds, "lookback": lookback}
-            cost = process.run("tally", options)
-            wrong = differences(expected, fingerprint(work, metric))
-            if wrong:
-                raise AssertionError(f"appending differs from building at once in {', '.join(wrong)}")
-            days = Timings()
-            for day in cost["days"]:
-                days.add(day)
-            share = mean(days.cpu) / median([cost["cpu"], full["cpu"]])
-            one = f"{mean(days.cpu):.3f} CPU s in the mean of {rounds} days, with checkpoints ({days.text})"
-            detail = f"{rows:,} events, full build {full['cpu']:.2f} CPU s; one day {one}"
-            if lookback:
-                name = f"one appended day and {lookback} read again / full build, {metric}"
-                found.append(reported(name, share, "×", detail))
-            else:
-                found.append(at_most(f"one appended day / full build, {metric}", share, "×", 0.03, detail))
-    return found
 
 
 def reads(folder: Path, say: Say, *, rows: int, rounds: int) -> list[Result]:
@@ -147,12 +104,3 @@ def _wall(work: Callable[[], Any]) -> float:
     started = perf_counter()
     work()
     return perf_counter() - started
-
-
-def _copy(data: Path, work: Path) -> Path:
-    import shutil
-
-    work.unlink(missing_ok=True)
-    Path(f"{work}.wal").unlink(missing_ok=True)
-    shutil.copy(data, work)
-    return work
