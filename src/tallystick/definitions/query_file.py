@@ -6,8 +6,21 @@ from pathlib import Path
 
 from tallystick.definitions.diagnostics import Diagnostic, diagnose
 from tallystick.definitions.document import read_text
+from tallystick.definitions.metric import Metric, SqlQuery
+from tallystick.definitions.origin import place_in
+from tallystick.errors import Location
 
 METRICS = "metrics"
+
+
+def place_in_query(metric: Metric, place: Location | None) -> Location:
+    """Return where a place within the text of a metric's query lies in the file that the text is written in."""
+    ref = metric.definition.ref if isinstance(metric.definition, SqlQuery) else None
+    file = metric.origin.location.file or ""
+    if place is None or (ref is None and not file.endswith(".sql")):
+        return place_in(metric.origin, place, "sql", "ref")
+    known = metric.origin.of("sql").file or file
+    return Location(known if known.endswith(".sql") else f"{METRICS}/{ref}", place.line, place.column)
 
 
 class QueryFiles:

@@ -16,7 +16,7 @@ from tallystick.definitions.fragment import check_condition, check_expression, c
 from tallystick.definitions.graph import ARROW, bases, cycles, describe_edges, in_order
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.origin import place_of
-from tallystick.definitions.query_file import METRICS
+from tallystick.definitions.query_file import place_in_query
 from tallystick.definitions.source import Source
 from tallystick.definitions.written_out import write_out
 from tallystick.errors import DefinitionError, ExpressionError, Location
@@ -367,13 +367,7 @@ def _check_query(metric: Metric, definition: SqlQuery, drafts: Drafts, dialect: 
     try:
         check_template(definition.sql, written, drafts.settings.allow_functions)
     except DefinitionError as error:
-        place, file = error.at, metric.origin.location.file or ""
-        if place is None or (definition.ref is None and not file.endswith(".sql")):
-            drafts.report_sql(error, metric.origin, "sql", "ref")
-            return
-        known = metric.origin.of("sql").file or file
-        where = known if known.endswith(".sql") else f"{METRICS}/{definition.ref}"
-        at = Location(where, place.line, place.column)
+        at = place_in_query(metric, error.at)
         drafts.findings.append(diagnose("bad-sql", error.message, at, hint=error.hint))
 
 

@@ -1,0 +1,104 @@
+"""Columns that SQL definitions read and their tables do not have; what DuckDB can read is never told of."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from tallystick.compiler.definition_context import definition_context
+from tallystick.compiler.unknown_columns import unknown_columns
+from tallystick.definitions.metric import Metric, SqlQuery
+from tallystick.definitions.project import Project
+
+TABLES = """
+CREATE SCHEMA shop;
+CREATE TABLE shop.events (day DATE, kind VARCHAR, store VARCHAR, amount INTEGER, tags VARCHAR[], extra STRUCT(a INTEGER, b STRUCT(c INTEGER)));
+CREATE TABLE shop.stores (store VARCHAR, region VARCHAR, "Odd Name" INTEGER);
+"""
+KNOWN = {
+    "shop.events": {"day", "kind", "store", "amount", "tags", "extra"},
+    "shop.stores": {"store", "region", "odd name"},
+}
+READABLE = [
+    "select e.day, E.AMOUNT, kind from shop.events as e",
+    "select events.day, shop.events.amount from shop.events",
+    "select amount as n, n + 1 as m from shop.events where n > 1 group by all having m > 2 order by m",
+    "select extra.a, e.extra.b.c, (extra).b.c from shop.events e",
+    "select list_transform(tags, x -> x || kind), list_filter(tags, lambda y : y = kind) from shop.events",
+    "select [z for z in tags if z <> kind] from shop.events",
+    "select t.tag, u from shop.events, unnest(tags) as t(tag), unnest([1, 2]) as v(u)",
+    "select unnest(tags) as tag from shop.events",
+    "select a, b from (select day, amount from shop.events) as d(a, b)",
+    "with d(a, b) as (select day, amount from shop.events) select a, d.b from d",
+    "with d as (select * from shop.events), f as (select d.*, 1 as one from d) select amount, one from f",
+    "with recursive r as (select 1 as n union all select n + 1 from r where n < 3) select n from r",
+    "select e.amount, s.region from shop.events e join shop.stores s using (store) where store > 'a'",
+    'select s."Odd Name", "odd name" from shop.stores s',
+    "select kind, (select max(region) from shop.stores s where s.store = e.store and amount > 1) as r from shop.events e",
+    "select * exclude (tags), amount * 2 as twice from shop.events",
+    "select columns('a.*') from shop.events",
+    "select e from shop.events e",
+    "select amount, rowid from shop.events window w as (partition by store order by day) qualify row_number() over w = 1",
+    "select n from (values (1), (2)) as v(n)",
+    "select day from shop.events union all select current_date order by day",
+    "select kind from shop.events where exists (select 1 from shop.stores where stores.store = events.store)",
+    "select sum(amount) filter (where kind = 'a') from shop.events group by store",
+    "select l.n from shop.events e, lateral (select e.amount + 1 as n) as l",
+    "select x.n from shop.events e, (select e.amount as n) as x",
+    "select i from range(3) as r(i), shop.events",
+    "select p.* from (pivot shop.events on kind using sum(amount) group by store) as p",
+    "select case when amount > 1 then kind end as kind, count(*) from shop.events group by 1",
+    "select struct_pack(k := kind).k as k from shop.events",
+    "select date_trunc('month', day), extract(year from day), interval 1 day + day from shop.events",
+    "from shop.events select kind",
+]
+WRONG = [
+    ("select e.day, e.amuont from shop.events e", "amuont", (1, 17), "amount"),
+    ("select day\nfrom shop.events\nwhere kidn = 'a'", "kidn", (3, 7), "kind"),
+    ("with d as (select amount as total from shop.events)\nselect d.totl, total from d", "totl", (2, 10), "total"),
+    ("with d as (select amout from shop.events) select 1 from d", "amout", (1, 19), "amount"),
+    ("select kind from shop.events e where e.store in (select s.stor from shop.stores s)", "stor", (1, 59), "store"),
+    ("select e.kind from shop.events e join shop.stores s on s.store = e.sore", "sore", (1, 68), "store"),
+    ("select 1 from shop.events union all select amont from shop.stores, shop.events", "amont", (1, 44), "amount"),
+    ("select 'amuont' as a, sum(e.amuont) as b from shop.events e group by 1", "amuont", (1, 29), "amount"),
+]
+
+
+def found(sql, known=None):
+    metric = Metric(name="one", definition=SqlQuery(sql=sql))
+    project = Project(root=".", metrics={"one": metric})
+    return unknown_columns(metric, definition_context(project), KNOWN if known is None else known)
+
+
+@pytest.fixture(scope="module")
+def connection():
+    with duckdb.connect() as opened:
+        opened.execute(TABLES)
+        yield opened
+
+
+@pytest.mark.parametrize("sql", READABLE)
+def test_what_can_be_read_is_not_told_of(connection, sql):
+    connection.execute(f"DESCRIBE {sql}")
+    assert found(sql) == ()
+
+
+@pytest.mark.parametrize(("sql", "name", "place", "near"), WRONG)
+def test_a_column_that_no_table_has_is_told_at_its_place(connection, sql, name, place, near):
+    with pytest.raises(duckdb.BinderException, match=name):
+        connection.execute(f"DESCRIBE {sql}")
+    (finding,) = found(sql)
+    assert f"no column '{name}'" in finding.message and f"'{near}'" in finding.hint
+    assert finding.code == "unknown-column"
+
+
+def test_nothing_is_said_about_tables_that_are_not_known():
+    assert found("select e.anything, other from elsewhere e") == ()
+    assert found("select other, e.kind from shop.events e, elsewhere") == ()
+    assert found("select p.amount from @metrics_peer_ref(one, time_aggregation := 'daily') as p") == ()
+
+
+def test_macros_are_read_past():
+    sql = "select @metrics_sample_date(e.dya) as d, @metric_name() as metric from shop.events e where day > @metrics_start('DATE')"
+    (finding,) = found(sql)
+    assert "'dya'" in finding.message and finding.hint == "did you mean 'day'?"
