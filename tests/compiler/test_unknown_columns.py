@@ -8,7 +8,9 @@ import pytest
 from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.unknown_columns import unknown_columns
 from tallystick.definitions.metric import Metric, SqlQuery
+from tallystick.definitions.origin import Origin
 from tallystick.definitions.project import Project
+from tallystick.errors import Location
 
 TABLES = """
 CREATE SCHEMA shop;
@@ -52,6 +54,30 @@ READABLE = [
     "select date_trunc('month', day), extract(year from day), interval 1 day + day from shop.events",
     "from shop.events select kind",
 ]
+ELSEWHERE = [
+    ("spark", "select t.c, c, kind from shop.events e lateral view outer explode(tags) t as c where c > 1"),
+    ("hive", "select c, p from shop.events lateral view posexplode(tags) t as p, c"),
+    ("spark", "select date_trunc('month', day), timestampdiff(month, day, now()) from shop.events"),
+    ("snowflake", "select f.value:x::int, index, e.extra:c from shop.events e, lateral flatten(input => e.tags) f"),
+    ("snowflake", "select $1, metadata$filename, dateadd(month, 1, day), date_trunc(week, day) from shop.events"),
+    ("clickhouse", "select a, kind from shop.events array join tags as a"),
+    ("clickhouse", "with 5 as n select n, amount from shop.events"),
+    ("clickhouse", "with (select max(amount) from shop.events) as top select amount / top from shop.events"),
+    (
+        "clickhouse",
+        "select (amount as x) + x as y, arrayMap((a, b) -> a + b, tags, tags), tags.1 from shop.events where x > 1",
+    ),
+    ("trino", "select a, t.b, transform(tags, x -> x || kind) from shop.events cross join unnest(tags) as t(a, b)"),
+    ("postgres", "select x.a, e.ctid, (e.extra).a from shop.events e, jsonb_to_recordset(e.extra) as x(a int, b text)"),
+    ("postgres", "select v.n, elem from shop.events, unnest(tags) with ordinality as v(elem, n)"),
+    ("postgres", "select t.v from shop.events e cross join lateral (values (e.amount)) as t(v)"),
+    ("bigquery", "select a.x, pos from shop.events e, e.tags as a, unnest(e.tags) as b with offset as pos"),
+    ("bigquery", "with d as (select as value struct(day, kind) from shop.events) select day from d"),
+    (
+        "bigquery",
+        "select _table_suffix, date_trunc(day, isoweek), date_diff(day, current_date(), week(monday)) from shop.events",
+    ),
+]
 WRONG = [
     ("select e.day, e.amuont from shop.events e", "amuont", (1, 17), "amount"),
     ("select day\nfrom shop.events\nwhere kidn = 'a'", "kidn", (3, 7), "kind"),
@@ -64,10 +90,10 @@ WRONG = [
 ]
 
 
-def found(sql, known=None):
-    metric = Metric(name="one", definition=SqlQuery(sql=sql))
-    project = Project(root=".", metrics={"one": metric})
-    return unknown_columns(metric, definition_context(project), KNOWN if known is None else known)
+def found(sql, dialect=None):
+    origin = Origin(Location("metrics/one.sql", 1, 1))
+    metric = Metric(name="one", definition=SqlQuery(sql=sql, dialect=dialect), origin=origin)
+    return unknown_columns(metric, definition_context(Project(root=".", metrics={"one": metric})), KNOWN)
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +109,18 @@ def test_what_can_be_read_is_not_told_of(connection, sql):
     assert found(sql) == ()
 
 
+@pytest.mark.parametrize(("dialect", "sql"), ELSEWHERE)
+def test_what_other_dialects_can_read_is_not_told_of(dialect, sql):
+    assert found(sql, dialect) == ()
+
+
 @pytest.mark.parametrize(("sql", "name", "place", "near"), WRONG)
 def test_a_column_that_no_table_has_is_told_at_its_place(connection, sql, name, place, near):
     with pytest.raises(duckdb.BinderException, match=name):
         connection.execute(f"DESCRIBE {sql}")
     (finding,) = found(sql)
     assert f"no column '{name}'" in finding.message and f"'{near}'" in finding.hint
-    assert finding.code == "unknown-column"
+    assert (finding.code, finding.file, finding.line, finding.column) == ("unknown-column", "metrics/one.sql", *place)
 
 
 def test_nothing_is_said_about_tables_that_are_not_known():

@@ -20,7 +20,7 @@ from tallystick.errors import Location
 Known = Mapping[str, Collection[str]]
 """The columns of tables, in lower case, by the name of the table as `table_name` writes it."""
 _PSEUDO = frozenset({"rowid", "ctid", "xmin", "xmax", "cmin", "cmax", "oid", "tableoid"})
-"""Columns that every table of some engine has; those of others begin with `_`."""
+"""Columns that every table of some engine has; those of others begin with `_` or have a `$`."""
 
 
 def table_name(table: exp.Table) -> str:
@@ -40,8 +40,11 @@ def unknown_columns(metric: Metric, context: DefinitionContext, known: Known) ->
     """
     definition = definition_of(metric)
     dialect = context.dialect_of(definition)
+    tree = bound_template(definition.sql, dialect)
+    if not all(isinstance(cte.this, exp.Query) for cte in tree.find_all(exp.CTE)):
+        return ()  # ClickHouse names expressions so, which sqlglot does not follow
     try:
-        scopes = traverse_scope(bound_template(definition.sql, dialect))
+        scopes = traverse_scope(tree)
     except SqlglotError:
         return ()
     found = [fault for scope in scopes for fault in _unknown(scope, known)]
@@ -59,7 +62,7 @@ def _unknown(scope: Scope, known: Known) -> Iterator[_Fault]:
     for column in walk_in_scope(scope.expression):
         if isinstance(column, exp.Column) and not isinstance(column.this, exp.Star) and column.name not in bound:
             fault = _qualified(column, scope, known) if column.table else _bare(column, scope, known)
-            if fault is not None and not (fault[0].startswith("_") or fault[0] in _PSEUDO):
+            if fault is not None and not (fault[0].startswith("_") or "$" in fault[0] or fault[0] in _PSEUDO):
                 yield fault
 
 
@@ -87,8 +90,7 @@ def _bare(column: exp.Column, scope: Scope, known: Known) -> _Fault | None:
     name, seen = column.name.lower(), set[str]()
     for above in _around(scope):
         seen.update(alias.lower() for alias in above.selected_sources)
-        if isinstance(above.expression, exp.Select):
-            seen.update(each.alias.lower() for each in above.expression.selects if isinstance(each, exp.Alias))
+        seen.update(_given(above.expression))
         for node, source in above.selected_sources.values():
             columns = _columns(node, source, known)
             if columns is None:
@@ -98,6 +100,13 @@ def _bare(column: exp.Column, scope: Scope, known: Known) -> _Fault | None:
     if name in seen or not (name and read):
         return None
     return name, " or ".join(read), "", nearest(name, seen)
+
+
+def _given(query: exp.Expr) -> Iterator[str]:
+    """Yield the names that a query gives to what it puts out, and in ClickHouse to any expression."""
+    for node in walk_in_scope(query):
+        if isinstance(node, (exp.Alias, exp.CTE)):
+            yield node.alias.lower()
 
 
 def _around(scope: Scope) -> Iterator[Scope]:
@@ -121,7 +130,9 @@ def _columns(node: exp.Expr, source: exp.Expr | Scope, known: Known) -> Collecti
     named = query.parent.args.get("alias") if query.parent is not None else None
     if isinstance(named, exp.TableAlias) and named.columns:
         return [column.name.lower() for column in named.columns]
-    return None if any(select.is_star for select in query.selects) else [name.lower() for name in query.named_selects]
+    if query.args.get("kind") or any(select.is_star for select in query.selects):
+        return None  # SELECT AS STRUCT and AS VALUE put fields out, a star what is not written
+    return [name.lower() for name in query.named_selects]
 
 
 def _what(alias: str, source: exp.Expr | Scope) -> str:
