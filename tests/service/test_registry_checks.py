@@ -78,27 +78,3 @@ def test_events_that_are_missing_are_named(findings):
 
 def test_nothing_is_said_about_a_warehouse_that_is_not_filled_yet(findings):
     assert findings() == []
-
-
-def test_a_misspelt_column_is_told_once_where_it_is_written(findings, tmp_path):
-    rows = EVENTS.replace("amount)", "amuont)").format(ROW.format("'a'"))
-    (found,) = [each for each in findings(rows, MAPPING.format("('a', 'p')")) if each[2] == "metrics/stars.sql"]
-    assert found == ("unknown-column", "table 'oso.events' has no column 'amount'", "metrics/stars.sql")
-    with load(tmp_path) as workspace:
-        (finding,) = [d for d in workspace.check() if d.file == "metrics/stars.sql" and d.code == "unknown-column"]
-    assert (finding.line, finding.column, finding.hint) == (2, 57, "did you mean 'amuont'?")
-
-
-def test_a_query_of_a_native_project_is_looked_at_too(tmp_path):
-    (tmp_path / "tally.toml").write_text('[warehouse]\npath = "w.duckdb"\n')
-    (tmp_path / "definitions").mkdir()
-    text = STARS.replace("e.event_source", "e.event_sauce")
-    (tmp_path / "definitions" / "m.toml").write_text(
-        f'[metrics.stars]\nsources = ["events"]\nentities = ["artifact"]\ngrains = ["day"]\nsql = """\n{text}\n"""\n'
-    )
-    with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
-        connection.execute("CREATE SCHEMA oso")
-        connection.execute(EVENTS.format(ROW.format("'a'")))
-    with load(tmp_path) as workspace:
-        (finding,) = [d for d in workspace.check() if d.code == "unknown-column"]
-    assert (finding.file, finding.line, finding.hint) == ("definitions/m.toml", 6, "did you mean 'event_source'?")

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 
-from tallystick.compiler.contract import check_definitions, tables_of
+from tallystick.compiler.contract import check_definitions
 from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.relations import source_relation
-from tallystick.compiler.unknown_columns import table_name, unaliased, unknown_columns
 from tallystick.definitions.diagnostics import Diagnostic, Severity, diagnose, from_error, sort
-from tallystick.definitions.metric import Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.definitions.resolve import check_columns
 from tallystick.engines.adapter import Engine
 from tallystick.engines.connect import check_options, setting_place
-from tallystick.errors import DefinitionError, EngineError, MissingTableError
+from tallystick.errors import EngineError, MissingTableError
 from tallystick.service.data_checks import check_rows
+from tallystick.service.query_checks import check_queries, written_as_queries
 from tallystick.service.registry_checks import check_registered, has_registry
 
 
 def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagnostic, ...]:
     """Return all diagnostics; with a connection, tables must exist, columns be there and ids make sense."""
     found = [*project.diagnostics, *check_definitions(definition_context(project)), *_settings(project)]
-    reads = bool(project.sources or _written_as_queries(project))
+    reads = bool(project.sources or written_as_queries(project))
     if connect is not None and reads and not check_options(project.warehouse):
         try:
             engine = connect()
@@ -34,34 +32,8 @@ def check(project: Project, connect: Callable[[], Engine] | None) -> tuple[Diagn
             found += [*missing, *check_columns(project, columns)]
             found += check_rows(project, engine, columns) if project.sources else ()
             found += _registered(project, engine)
-            found += _queries(project, engine)
+            found += check_queries(project, engine)
     return sort(found)
-
-
-def _written_as_queries(project: Project) -> list[Metric]:
-    """Return metrics with queries of their own, of those that share a text one: it has the same mistakes."""
-    found: dict[tuple[str, str | None], Metric] = {}
-    for metric in project.metrics.values():
-        if metric.enabled and isinstance(metric.definition, SqlQuery):
-            found.setdefault((metric.definition.sql, metric.origin.of("sql").file), metric)
-    return list(found.values())
-
-
-def _queries(project: Project, engine: Engine) -> Iterator[Diagnostic]:
-    """Yield a finding for each column that SQL definitions read and their tables do not have."""
-    context, known = definition_context(project), dict[str, Collection[str]]()
-    for metric in _written_as_queries(project):
-        try:
-            tables = {table_name(table): table for table in tables_of(metric, context)}
-        except DefinitionError:
-            continue  # told where the definition is read
-        for name, table in tables.items():
-            if name not in known:
-                # A table that cannot be read is told of elsewhere, or holds what is not built yet.
-                with suppress(EngineError):
-                    columns = engine.columns(unaliased(table).sql(engine.dialect))
-                    known[name] = frozenset(column.lower() for column in columns)
-        yield from unknown_columns(metric, context, known)
 
 
 def _registered(project: Project, engine: Engine) -> list[Diagnostic]:
