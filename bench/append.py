@@ -16,9 +16,9 @@ from bench.equality import Print, differences, fingerprint
 from bench.factory import LAST, Say
 from bench.process import Timings
 from bench.result import Result, at_most, ratio, reported
-from tallystick.build.one_pass import CLOSING
+from tallystick.build.one_pass import CLOSES_GAPS_EVERY
 
-DAYS = 2 * CLOSING
+DAYS = 2 * CLOSES_GAPS_EVERY
 """At least so many days are appended: some of them close the gaps in tables that all of them leave."""
 LOOKBACKS = (0, 3)
 ANEW = {0: 10, 10: 40}
@@ -65,16 +65,15 @@ def _appended(days: _Days, metric: str) -> list[Result]:
     days.say(f"tally {metric} at once")
     full, whole = days.run("tally", "whole.duckdb", {"metric": metric, "last": days.until})
     expected = fingerprint(whole, metric)
-    found: list[Result] = []
+    costs: dict[int, dict[str, Any]] = {}
     for lookback in LOOKBACKS:
         days.say(f"tally {metric}, {days.count} days one by one, lookback {lookback}")
         options = {"metric": metric, "last": LAST, "days": days.count, "lookback": lookback}
-        cost, work = days.run("tally", "work.duckdb", options)
+        costs[lookback], work = days.run("tally", "work.duckdb", options)
         _demand_equal(expected, fingerprint(work, metric), "appending")
-        found.append(_share(days, metric, lookback, cost, full["cpu"]))
-        if not lookback:
-            one = [day["cpu"] for day in cost["days"]]
-    return [*found, *(_anew(days, metric, lookback, whole, one) for lookback in ANEW)]
+    shares = [_share(days, metric, lookback, cost, full["cpu"]) for lookback, cost in costs.items()]
+    one = [day["cpu"] for day in costs[0]["days"]]
+    return [*shares, *(_anew(days, metric, lookback, whole, one) for lookback in ANEW)]
 
 
 def _demand_equal(expected: Print, got: Print, what: str) -> None:

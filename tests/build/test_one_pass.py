@@ -29,7 +29,7 @@ from one_pass_world import (
 )
 from tallystick.build import one_pass_append, one_pass_publish, one_pass_state, state
 from tallystick.build.build import build
-from tallystick.build.one_pass import CLOSING
+from tallystick.build.one_pass import CLOSES_GAPS_EVERY
 from tallystick.compiler.one_pass import family
 from tallystick.compiler.one_pass.layout import Layout
 from tallystick.compiler.plan import plan
@@ -287,10 +287,10 @@ def test_one_build_of_several_closes_the_gaps_that_replaced_rows_leave(engine, m
     found = project(["total"], Calendar(), Views(entities=("artifact",), rolling=(Window(7),)))
     closed: list[bool] = []
     monkeypatch.setattr(engine, "checkpoint", lambda *, leaves_gaps: closed.append(not leaves_gaps))
-    days = 2 * CLOSING + 1
+    days = 2 * CLOSES_GAPS_EVERY + 1
     for day in range(days):
         assert not build(engine, found, plan(found), end=BEGIN + timedelta(days=day + 2), now=NOW).failed
-    assert closed == [day % CLOSING == 0 for day in range(days)]
+    assert closed == [day % CLOSES_GAPS_EVERY == 0 for day in range(days)]
 
 
 @pytest.mark.parametrize("names", [["users"], ["total", "users"], ["smallest"], ["total", "smallest"]])

@@ -86,7 +86,7 @@ WRONG = [
     ("select kind from shop.events e where e.store in (select s.stor from shop.stores s)", "stor", (1, 59), "store"),
     ("select e.kind from shop.events e join shop.stores s on s.store = e.sore", "sore", (1, 68), "store"),
     ("select 1 from shop.events union all select amont from shop.stores, shop.events", "amont", (1, 44), "amount"),
-    ("select 'amuont' as a, sum(e.amuont) as b from shop.events e group by 1", "amuont", (1, 29), "amount"),
+    ("select 'amuont' as a, sum(amuont) as b from shop.events e group by 1", "amuont", (1, 27), "amount"),
 ]
 
 

@@ -34,9 +34,9 @@ EPOCH = 0
 FEW = 100_000
 """Gathered rows that one thread appends for less than it would cost two to wait for each other."""
 FEW_DAYS = 7
-CLOSING = 5
-"""Every so many builds close the gaps that replaced rows leave: to do it costs up to half an appended day, and rows that
-are gone cost more with every build that reads past them."""
+CLOSES_GAPS_EVERY = 5
+"""Of so many builds one closes the gaps that replaced rows leave: to do it costs up to half an appended day,
+and rows that are gone cost more with every build that reads past them."""
 SMALL = 50_000_000
 """Rows of a table of which one thread reads few days in no time, or all in half a second where they are not sorted."""
 
@@ -380,7 +380,7 @@ def _append(
         settled=extent.settled,
         end=job.end,
         grown=stored.grown + most,
-        gaps=(stored.gaps + 1) % CLOSING,
+        gaps=(stored.gaps + 1) % CLOSES_GAPS_EVERY,
     )
     one_pass_state.move_on(job.engine, moved)
     return moved

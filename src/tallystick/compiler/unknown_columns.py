@@ -8,6 +8,7 @@ from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope, walk_in_scope
+from sqlglot.tokenizer_core import TokenType
 
 from tallystick.compiler.binding import bound_template
 from tallystick.compiler.definition_context import DefinitionContext
@@ -30,7 +31,10 @@ def table_name(table: exp.Table) -> str:
 
 def unaliased(table: exp.Table) -> exp.Table:
     """Return a table by its name alone."""
-    return exp.Table(**{part: table.args.get(part) for part in ("this", "db", "catalog")}).copy()
+    found = table.copy()
+    for part in table.args.keys() - {"this", "db", "catalog"}:
+        found.set(part, None)
+    return found
 
 
 def unknown_columns(metric: Metric, context: DefinitionContext, known: Known) -> tuple[Diagnostic, ...]:
@@ -149,7 +153,8 @@ def _place(text: str, name: str, qualifier: str, dialect: str) -> Location | Non
     tokens = Dialect.get_or_raise(dialect).tokenize(text)
     for index, token in enumerate(tokens):
         before = tokens[index - 2].text if index > 1 and tokens[index - 1].text == "." else ""
-        if token.text.lower() == name and before.lower() == qualifier.lower():
+        is_text = token.token_type is TokenType.STRING
+        if not is_text and token.text.lower() == name and before.lower() == qualifier.lower():
             begin = text[: token.start]
             return Location(None, begin.count("\n") + 1, len(begin) - begin.rfind("\n"))
     return None

@@ -110,7 +110,7 @@ CODES = {
     "toml-syntax": "Text that is not TOML.",
     "undeclared-entity": "An entity that only a source or a roll-up mentions, named almost like a defined one.",
     "undocumented": "A metric without a description or an owner.",
-    "unknown-column": "A column that the source does not have, or a table that a query reads.",
+    "unknown-column": "A column that a source, or a table that a query reads, does not have.",
     "unknown-dimension": "A breakdown the source does not have.",
     "unknown-entity": "An entity that is neither defined nor carried by a source.",
     "unknown-event": "An event that is not defined.",
