@@ -27,9 +27,8 @@ from one_pass_world import (
     project,
     without,
 )
-from tallystick.build import one_pass_append, one_pass_publish, one_pass_state, state
+from tallystick.build import one_pass, one_pass_append, one_pass_publish, one_pass_state, state
 from tallystick.build.build import build
-from tallystick.build.one_pass import CLOSES_GAPS_EVERY
 from tallystick.compiler.one_pass import family
 from tallystick.compiler.one_pass.layout import Layout
 from tallystick.compiler.plan import plan
@@ -125,7 +124,7 @@ def test_appending_in_steps_equals_building_at_once(engine, name, world, calenda
     name=st.sampled_from(["users", "total", "per_user", "two_counts", "big_users"]),
     cuts=CUTS,
     lookback=st.integers(0, 3),
-    ways=st.lists(st.sampled_from([0, one_pass_append.MOST]), min_size=4, max_size=4),
+    ways=st.lists(st.tuples(st.sampled_from([0, one_pass_append.MOST]), st.integers(1, 2)), min_size=4, max_size=4),
 )
 def test_days_appended_in_memory_and_by_statements_follow_each_other(
     engine, monkeypatch, world, views, name, cuts, lookback, ways
@@ -133,8 +132,9 @@ def test_days_appended_in_memory_and_by_statements_follow_each_other(
     clear(engine)
     fill(engine, world)
     found = project([name], Calendar(), views, lookback=lookback)
-    for cut, most in zip([*cuts, DAYS], ways, strict=False):
+    for cut, (most, builds) in zip([*cuts, DAYS], ways, strict=False):
         monkeypatch.setattr(one_pass_append, "MOST", most)
+        monkeypatch.setattr(one_pass, "TIDIES_EVERY", builds)
         end = BEGIN + timedelta(days=cut)
         build_all(engine, found, end)
         assert_as_direct(engine, found, end)
@@ -287,10 +287,25 @@ def test_one_build_of_several_closes_the_gaps_that_replaced_rows_leave(engine, m
     found = project(["total"], Calendar(), Views(entities=("artifact",), rolling=(Window(7),)))
     closed: list[bool] = []
     monkeypatch.setattr(engine, "checkpoint", lambda *, leaves_gaps: closed.append(not leaves_gaps))
-    days = 2 * CLOSES_GAPS_EVERY + 1
+    monkeypatch.setattr(one_pass, "CLOSES_GAPS_EVERY", 4)
+    days = 9
     for day in range(days):
         assert not build(engine, found, plan(found), end=BEGIN + timedelta(days=day + 2), now=NOW).failed
-    assert closed == [day % CLOSES_GAPS_EVERY == 0 for day in range(days)]
+    assert closed == [day % 4 == 0 for day in range(days)]
+
+
+def test_one_build_of_several_orders_what_was_appended_where_it_has_become_much(engine, monkeypatch):
+    monkeypatch.setattr(one_pass, "TIDIES_EVERY", 3)
+    fill(engine, World([_row(0, user) for user in range(13)] + [_row(day, 1) for day in range(1, 9)], [], []))
+    found = project(["users"], Calendar(), Views(entities=("artifact",), rolling=(Window(7),)), lookback=0)
+    later: list[int] = []
+    for day in range(9):
+        end = BEGIN + timedelta(days=day + 1)
+        build_all(engine, found, end)
+        (table,) = (name for name in engine.tables() if name.endswith("_later"))
+        later.append(engine.rows(f"SELECT count(*) AS n FROM {engine.qualified(table)}")[0]["n"])
+        assert_as_direct(engine, found, end)
+    assert later == [0, 1, 2, 3, 4, 5, 0, 1, 2]
 
 
 @pytest.mark.parametrize("names", [["users"], ["total", "users"], ["smallest"], ["total", "smallest"]])

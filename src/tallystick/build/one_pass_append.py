@@ -84,10 +84,9 @@ def _presences(engine: Engine, plan: Plan, streams: Sequence[Stream], calendar: 
         if stream.measure is None:
             continue
         key = stream.measure.name
-        seen = plan.schema.table(plan.layout.seen(key))
         fresh = _seen(engine, presence_pairs(plan, stream))
         past = _seen(engine, f"SELECT pair, day FROM {plan.schema.table(plan.layout.recent(plan.layout.seen(key)))}")
-        before = _before(engine, seen, fresh, past)
+        before = _before(engine, plan, key, distinct(np.concatenate([fresh.pairs, past.pairs])))
         both = around(_placed(fresh, calendar), _placed(past, calendar), _placed(before, calendar), last)
         if both is None:
             return None
@@ -100,14 +99,15 @@ def _seen(engine: Engine, query: str) -> Seen:
     return Seen(columns["pair"].astype(np.int64), columns["day"].astype(np.int64))
 
 
-def _before(engine: Engine, table: str, fresh: Seen, past: Seen) -> Seen:
-    """Return the last of the settled days on which pairs were seen that are seen again, or were."""
-    wanted = distinct(np.concatenate([fresh.pairs, past.pairs]))
+def _before(engine: Engine, plan: Plan, key: str, wanted: Array) -> Seen:
+    """Return the last of the settled days on which wanted pairs were seen, of those that were."""
     if not len(wanted):
         return Seen(wanted, wanted)
-    batches = embedded(engine).batches(f"SELECT pair, day FROM {table}")
-    parts = ((whole(batch.column(0)).astype(np.int64, copy=False), whole(batch.column(1))) for batch in batches)
-    lasts = last_days(wanted, parts)
+    table = plan.layout.seen(key)
+    later = _seen(engine, f"SELECT pair, day FROM {plan.schema.table(plan.layout.later(table))}")
+    batches = embedded(engine).batches(f"SELECT pair, day FROM {plan.schema.table(table)}")
+    ordered = ((whole(batch.column(0)).astype(np.int64, copy=False), whole(batch.column(1))) for batch in batches)
+    lasts = last_days(wanted, ordered, (later.pairs, later.days))
     known = lasts != NONE_BEFORE
     return Seen(wanted[known], lasts[known])
 
@@ -190,7 +190,7 @@ def _replace_seen(engine: Engine, plan: Plan, key: str, found: _Reread) -> None:
     _insert(engine, plan, plan.layout.recent(table), {"pair": pairs[~settled], "day": days[~settled]})
     pairs, days = pairs[settled], days[settled]
     last = is_last(pairs)
-    _insert(engine, plan, table, {"pair": pairs[last], "day": days[last]})
+    _insert(engine, plan, plan.layout.later(table), {"pair": pairs[last], "day": days[last]})
 
 
 def _replace_spans(engine: Engine, plan: Plan, calendar: DayTable, since: Since, added: Counters) -> None:
@@ -200,7 +200,8 @@ def _replace_spans(engine: Engine, plan: Plan, calendar: DayTable, since: Since,
     held = _held(engine, plan, added, since.day)
     rows = continued(plan, calendar, since, added, held)
     with embedded(engine).lend(f"{WORK}{REPLACED}", {"place": np.sort(held["place"])}):
-        engine.execute(f"DELETE FROM {recent} WHERE rowid IN (SELECT place FROM {work(REPLACED)})")
+        # Twice as fast as WHERE rowid IN.
+        engine.execute(f"DELETE FROM {recent} AS s USING {work(REPLACED)} AS r WHERE s.rowid = r.place")
     with embedded(engine).lend(f"{WORK}{FRESH}", narrowed(column_types(plan)[layout.spans], rows)):
         for table, some in ((layout.spans, "<"), (layout.recent(layout.spans), ">=")):
             fresh = f"SELECT * FROM {work(FRESH)} WHERE nxt {some} {plan.extent.settled}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,16 +65,19 @@ def test_last_presence_of_each_pair_before_a_day(rows, day):
 PAIRS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.integers(0, 50)), max_size=30)
 
 
-@given(st.lists(PAIRS, max_size=4), st.sets(st.tuples(st.integers(0, 9), st.integers(0, 3))))
-def test_the_last_days_of_wanted_pairs_are_found_whatever_the_order_and_the_parts(parts, asked):
+@given(PAIRS, PAIRS, st.lists(st.integers(0, 30), max_size=3), st.sets(st.tuples(st.integers(0, 9), st.integers(0, 3))))
+def test_the_last_days_of_wanted_pairs_are_found_in_ordered_parts_and_in_what_came_later(rows, later, cuts, asked):
     def pair(eid: int, uid: int) -> int:
         return (eid << KEY_BITS) + uid
 
     def columns(part):
-        pairs = np.array([pair(eid, uid) for eid, uid, _ in part], np.int64)
-        return pairs, np.array([day for *_, day in part], np.int32)
+        return np.array([of for of, _ in part], np.int64), np.array([day for _, day in part], np.int32)
 
+    ordered = sorted({pair(eid, uid): day for eid, uid, day in rows}.items())
+    added = [(pair(eid, uid), day) for eid, uid, day in later]
+    borders = [0, *sorted(cuts), len(ordered)]
     wanted = sorted(pair(eid, uid) for eid, uid in asked)
-    lasts = last_days(np.array(wanted, np.int64), (columns(part) for part in parts))
-    rows = [(pair(eid, uid), day) for part in parts for eid, uid, day in part]
+    parts = (columns(ordered[a:b]) for a, b in pairwise(borders))
+    lasts = last_days(np.array(wanted, np.int64), parts, columns(added))
+    rows = [*ordered, *added]
     assert lasts.tolist() == [max((day for of, day in rows if of == one), default=NONE_BEFORE) for one in wanted]

@@ -14,7 +14,7 @@ from tallystick.compiler.one_pass.counters import Arm, merge, merged
 from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.layout import NONE_AFTER, NONE_BEFORE, OPEN, VIEW, Layout
 from tallystick.compiler.one_pass.names import create_work, work
-from tallystick.compiler.one_pass.presence import eid_of, ever, flag_columns, flags, in_grain, leaves, uid_of
+from tallystick.compiler.one_pass.presence import eid_of, ever, flag_columns, flags, in_grain, in_order, leaves, uid_of
 from tallystick.compiler.one_pass.rolling import Counted, entering, frames, leaving
 from tallystick.compiler.one_pass.tables import (
     ALL_TIME_KEYS,
@@ -75,6 +75,32 @@ def forgotten(since: int, windows: Sequence[Window]) -> int:
     return (since - max(window.days for window in windows) - 1) // 32 * 32
 
 
+def close_gaps(plan: Plan) -> str:
+    """Return the statement after which recent spans lie without the gaps of those that were replaced."""
+    recent = plan.schema.table(plan.layout.recent(plan.layout.spans))
+    return f"CREATE OR REPLACE TABLE {recent} AS SELECT * FROM {recent}"
+
+
+def has_much_later(plan: Plan, key: str) -> str:
+    """Return the query of whether so much was appended about a key that it should be put in order."""
+    ordered, later = _seen_tables(plan, key)
+    return f"SELECT 3 * (SELECT count(*) FROM {later}) > (SELECT count(*) FROM {ordered}) AS is_much"
+
+
+def put_in_order(plan: Plan, key: str) -> list[str]:
+    """Return the statements that put what was appended about a key in order among the rest."""
+    ordered, later = _seen_tables(plan, key)
+    return [
+        f"CREATE OR REPLACE TABLE {ordered} AS {in_order(ordered, later)}",
+        f"CREATE OR REPLACE TABLE {later} AS SELECT * FROM {ordered} LIMIT 0",
+    ]
+
+
+def _seen_tables(plan: Plan, key: str) -> tuple[str, str]:
+    table = plan.layout.seen(key)
+    return plan.schema.table(table), plan.schema.table(plan.layout.later(table))
+
+
 # -- presence ---------------------------------------------------------------------------------------------------------
 
 
@@ -82,14 +108,15 @@ def _presences(plan: Plan, stream: Stream, since: int) -> list[str]:
     """Count the flags of keys seen from `since` on, before and after they were read again, and keep both."""
     assert stream.measure is not None  # noqa: S101 - the caller looks for distinct counts
     key, layout, member = stream.measure.name, plan.layout, plan.member
-    seen = plan.schema.table(layout.seen(key))
+    seen, later = _seen_tables(plan, key)
     fresh, before, past = (_work(plan, key, part) for part in ("fresh", "before", "past"))
     cells = layout.of_key(key)
     columns = flag_columns(cells, member.grains, member.windows, plan.extent.start)
     fewer = flag_columns(cells, member.grains, (), plan.extent.start)
     recent, settled = plan.schema.table(layout.recent(layout.seen(key))), plan.extent.settled
     active = f"SELECT pair FROM {work(fresh)} UNION SELECT pair FROM {work(past)}"
-    last = f"SELECT pair, max(day) AS day FROM {seen} SEMI JOIN ({active}) AS a USING (pair) GROUP BY pair"
+    settled_days = f"(SELECT * FROM {seen} UNION ALL SELECT * FROM {later}) AS s"
+    last = f"SELECT pair, max(day) AS day FROM {settled_days} SEMI JOIN ({active}) AS a USING (pair) GROUP BY pair"
     return [
         create_work(fresh, presences(plan, stream, since)),
         create_work(past, f"SELECT pair, day FROM {recent}"),
@@ -98,7 +125,7 @@ def _presences(plan: Plan, stream: Stream, since: int) -> list[str]:
         flags(_old(plan, key), _around(past, before), fewer, f"f.day >= {since}"),
         f"DELETE FROM {recent}",
         f"INSERT INTO {recent} SELECT pair, day FROM {work(fresh)} WHERE day >= {settled}",
-        f"INSERT INTO {seen} SELECT pair, max(day) FROM {work(fresh)} WHERE day < {settled} GROUP BY pair",
+        f"INSERT INTO {later} SELECT pair, max(day) FROM {work(fresh)} WHERE day < {settled} GROUP BY pair",
     ]
 
 

@@ -112,8 +112,12 @@ class Layout:
         return tuple(cell for cell in self.distinct if cell.key == key)
 
     def seen(self, key: str) -> str:
-        """Return the table that says when each key was last seen with each entity."""
+        """Return the table that says when each key was last seen with each entity, in order."""
         return f"{self.prefix}_seen_{key}"
+
+    def later(self, table: str) -> str:
+        """Return the table beside one in order that holds what days appended since then add to it."""
+        return f"{table}_later"
 
     def recent(self, table: str) -> str:
         """Return the small table beside a large one that holds its rows until they can no longer change."""

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 DIALECT = "duckdb"
 WORK = "_pass_"
-FORMAT = "2"
+FORMAT = "3"
 """Changes with what tables hold: what is stored in another format is built anew."""
 
 

@@ -81,6 +81,16 @@ def last_seen(packed: str, found: Packing, settled: int) -> str:
     return f"WITH a AS MATERIALIZED ({last}) SELECT {pair(found.eid('k'), found.uid('k'))} AS pair, {found.day('k')} AS day FROM a"
 
 
+def in_order(seen: str, later: str) -> str:
+    """Return a query of the last (pair, day) of each entity and key of two tables, in order.
+
+    Grouping them would cost three times as much.
+    """
+    ordered = f"SELECT pair, day FROM (SELECT * FROM {seen} UNION ALL SELECT * FROM {later}) AS b ORDER BY pair, day"
+    following = f"SELECT pair, day, lead(pair, 1, -1) OVER () AS n FROM ({ordered}) AS f"
+    return f"SELECT pair, day FROM ({following}) AS a WHERE n <> pair"
+
+
 def pair(eid: str, uid: str) -> str:
     """Return the SQL of one integer for an entity and a key."""
     return f"(({eid})::BIGINT << {KEY_BITS}) + ({uid})"

@@ -181,6 +181,9 @@ def _presences(plan: Plan, stream: Stream) -> list[str]:
         create_work(packed, pack_presences(plan, stream)),
         flags(flags_table(plan.member, key), around, columns),
         plan.schema.create(layout.seen(key), seen),
+        plan.schema.create(
+            layout.later(layout.seen(key)), f"SELECT * FROM {plan.schema.table(layout.seen(key))} LIMIT 0"
+        ),
         plan.schema.create(layout.recent(layout.seen(key)), presences(plan, stream, settled)),
         f"DROP TABLE {work(packed)}",
     ]

@@ -72,22 +72,22 @@ def presences(eids: Array, uids: Whole, days: Whole, packing: Packing) -> Presen
     return Presences(ordered[runs(ordered)], packing)
 
 
-def last_days(wanted: Array, parts: Iterable[tuple[Array, Whole]]) -> Array:
+def last_days(wanted: Array, ordered: Iterable[tuple[Array, Whole]], later: tuple[Array, Whole]) -> Array:
     """Return the last of the days on which wanted pairs (sorted) were seen; `NONE_BEFORE` where they were not.
 
-    Parts hold pairs with their days. Most are sorted, and then only looked into for what is wanted; of the others, a
-    table of bits first tells nearly all that is not.
+    Parts hold pairs with their days, the `ordered` ones sorted and each pair once, `later` ones in any order.
     """
     lasts: Array = np.full(len(wanted), NONE_BEFORE, np.int64)
+    for pairs, days in ordered:
+        _note_days(wanted, lasts, pairs, days)
+    pairs, days = later
+    # A table of bits first tells nearly all that is not wanted.
     bits = np.zeros(1 << max(16, len(wanted).bit_length() + 4), np.bool_)
     bits[_places(wanted, len(bits))] = True
-    for pairs, days in parts:
-        if np.any(pairs[1:] < pairs[:-1]):
-            some = np.flatnonzero(bits[_places(pairs, len(bits))])
-            order = some[np.argsort(pairs[some])]
-            _note_last(wanted, lasts, pairs[order], days[order])
-        else:
-            _note_last(wanted, lasts, pairs, days)
+    some = np.flatnonzero(bits[_places(pairs, len(bits))])
+    some = some[np.lexsort((days[some], pairs[some]))]
+    some = some[is_last(pairs[some])]
+    _note_days(wanted, lasts, pairs[some], days[some])
     return lasts
 
 
@@ -99,15 +99,16 @@ def _places(pairs: Array, size: int) -> Array:
     return places
 
 
-def _note_last(wanted: Array, lasts: Array, pairs: Array, days: Whole) -> None:
-    if not len(pairs) or not len(wanted):
+def _note_days(wanted: Array, lasts: Array, pairs: Array, days: Whole) -> None:
+    """Note later days of wanted pairs, which occur once each; both are sorted."""
+    if not len(pairs):
         return
     begin, end = np.searchsorted(wanted, pairs[0]), np.searchsorted(wanted, pairs[-1], side="right")
     mine = wanted[begin:end]
-    firsts, afters = np.searchsorted(pairs, mine), np.searchsorted(pairs, mine, side="right")
-    sizes = afters - firsts
-    rows = np.arange(sizes.sum()) + np.repeat(firsts - (np.cumsum(sizes) - sizes), sizes)
-    np.maximum.at(lasts, np.repeat(np.arange(begin, end), sizes), days[rows].astype(np.int64))
+    rows = np.searchsorted(pairs, mine)
+    found = pairs[rows] == mine
+    known = lasts[begin:end]
+    known[found] = np.maximum(known[found], days[rows[found]])
 
 
 def last_before(found: Presences, day: int) -> Presences:

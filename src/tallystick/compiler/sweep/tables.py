@@ -38,7 +38,8 @@ def column_types(plan: Plan) -> dict[str, dict[str, str]]:
     found = {layout.days: {**day, **cells}}
     for key in layout.keys:
         seen = {"pair": "BIGINT", "day": "INTEGER"}
-        found |= {layout.seen(key): seen, layout.recent(layout.seen(key)): seen}
+        table = layout.seen(key)
+        found |= dict.fromkeys((table, layout.later(table), layout.recent(table)), seen)
     if layout.views:
         span = {VIEW: "TINYINT", **day, "nxt": "INTEGER", **cells}
         found |= {layout.spans: span, layout.recent(layout.spans): span}
