@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
+import oso_world
 from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.unknown_columns import unknown_columns
 from tallystick.definitions.metric import Metric, SqlQuery
@@ -133,3 +134,19 @@ def test_macros_are_read_past():
     sql = "select @metrics_sample_date(e.dya) as d, @metric_name() as metric from shop.events e where day > @metrics_start('DATE')"
     (finding,) = found(sql)
     assert "'dya'" in finding.message and finding.hint == "did you mean 'day'?"
+
+
+def test_names_with_that_of_the_entity_in_them_are_not_looked_up():
+    column = "@metrics_entity_type_col('to_{entity_type}_id', table_alias := "
+    named = f"with d as (select e.amount, {column}e, include_column_alias := true) from other e) select d.to_store_id from d"
+    assert found(named) == ()
+    acting = "with d as (select e.amount from shop.events e) select " + column + "d) from d"
+    assert found(acting) == ()
+
+
+def test_nothing_is_said_about_definitions_in_osos_style():
+    con, project = oso_world.connect(), oso_world.project()
+    rows = con.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'oso'").fetchall()
+    known = {f"oso.{table}": {column for of, column in rows if of == table} for table, _ in rows}
+    around = oso_world.context(project)
+    assert [unknown_columns(metric, around, known) for metric in project.metrics.values()] == [()] * 17

@@ -20,6 +20,8 @@ from tallystick.errors import Location
 
 Known = Mapping[str, Collection[str]]
 """The columns of tables, in lower case, by the name of the table as `table_name` writes it."""
+MARK = "@"
+"""What begins the part of a name that depends on the entity: `to_@{entity_type}_id`."""
 _PSEUDO = frozenset({"rowid", "ctid", "xmin", "xmax", "cmin", "cmax", "oid", "tableoid"})
 """Columns that every table of some engine has; those of others begin with `_` or have a `$`."""
 
@@ -66,8 +68,13 @@ def _unknown(scope: Scope, known: Known) -> Iterator[_Fault]:
     for column in walk_in_scope(scope.expression):
         if isinstance(column, exp.Column) and not isinstance(column.this, exp.Star) and column.name not in bound:
             fault = _qualified(column, scope, known) if column.table else _bare(column, scope, known)
-            if fault is not None and not (fault[0].startswith("_") or "$" in fault[0] or fault[0] in _PSEUDO):
+            if fault is not None and not (_is_made(fault[0]) or fault[0] in _PSEUDO):
                 yield fault
+
+
+def _is_made(name: str) -> bool:
+    """Tell whether a name is made by an engine or, with an entity's name in it, by a macro."""
+    return name.startswith("_") or "$" in name or MARK in name
 
 
 def _bound(select: exp.Select) -> Iterator[str]:
@@ -136,7 +143,8 @@ def _columns(node: exp.Expr, source: exp.Expr | Scope, known: Known) -> Collecti
         return [column.name.lower() for column in named.columns]
     if query.args.get("kind") or any(select.is_star for select in query.selects):
         return None  # SELECT AS STRUCT and AS VALUE put fields out, a star what is not written
-    return [name.lower() for name in query.named_selects]
+    names = [name.lower() for name in query.named_selects]
+    return None if any(MARK in name for name in names) else names
 
 
 def _what(alias: str, source: exp.Expr | Scope) -> str:
