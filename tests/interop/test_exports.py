@@ -9,9 +9,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+import oso_world
 from tallystick.cli.main import run
 from tallystick.errors import UsageError
 from tallystick.interop import dbt_export, sqlmesh_export
+from tallystick.interop.exported import Report
+from tallystick.service import derived
 from tallystick.service.instants import parse_instant
 from tallystick.service.query import select_models
 from tallystick.service.workspace import Workspace, load
@@ -183,3 +186,90 @@ def test_the_command(shop: Workspace, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_the_command_tells_what_failed(shop: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["export", "dbt", str(tmp_path / "out"), "--project", shop.project.root, "-s", "revenue"]) == 1
     assert "error: revenue_to_all_daily: 'revenue_to_all_daily' has no first day" in capsys.readouterr().err
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Workspace:
+    shutil.copytree(oso_world.ROOT, tmp_path / "oso")
+    (tmp_path / "oso" / "tally.toml").write_text('[project]\nname = "oso"\ndialect = "trino"\nstart = "2023-12-27"\n')
+    return load(tmp_path / "oso")
+
+
+def exported(of: Workspace, tool: str, folder: Path, *select: str) -> Report:
+    unions, names = derived.with_parts(of.project, select)
+    models = select_models(of.project, names) if names or not select else ()
+    write = sqlmesh_export.export if tool == "sqlmesh" else dbt_export.export
+    return write(of.project, models, folder, unions=unions)
+
+
+def test_unions_and_descriptions_are_exported_with_what_they_read(registry: Workspace, tmp_path: Path) -> None:
+    report = exported(registry, "sqlmesh", tmp_path / "out", "key_metrics_to_project", "metrics_metadata")
+    keys = {f"{name}_to_project_over_all_time" for name in ("stars", "commits", "fees")}
+    about = {f"metrics_metadata{name}" for name in ("", "_stars", "_classes", "_old_stars")}
+    assert set(report.models) == keys | about | {"key_metrics_to_project"}
+    union = (tmp_path / "out" / "models" / "derived" / "key_metrics_to_project.sql").read_text()
+    assert "kind VIEW" in union and "'entity_category=project'" in union
+    assert set(re.findall(r"FROM (\S+)", union)) == {f"metrics.{name}" for name in keys}
+    described = (tmp_path / "out" / "models" / "derived" / "metrics_metadata_stars.sql").read_text()
+    assert "kind FULL" in described and "has_at_least_n_rows(threshold := 0)" in described
+
+
+def test_only_descriptions_need_no_model(registry: Workspace, tmp_path: Path) -> None:
+    report = exported(registry, "dbt", tmp_path / "out", "metrics_metadata_stars")
+    assert report.models == ("metrics_metadata_stars",)
+    assert (
+        "materialized='table'" in (tmp_path / "out" / "models" / "derived" / "metrics_metadata_stars.sql").read_text()
+    )
+
+
+def test_a_union_reads_what_is_exported_only(registry: Workspace, tmp_path: Path) -> None:
+    union = [model for model in derived.models(registry.project) if model.table == "key_metrics_to_project"]
+    models = select_models(registry.project, ["stars"])
+    dbt_export.export(registry.project, models, tmp_path / "out", unions=union)
+    sql = (tmp_path / "out" / "models" / "derived" / "key_metrics_to_project.sql").read_text()
+    assert re.findall(r"ref\('(\w+)'\)", sql) == ["stars_to_project_over_all_time"]
+    entry = (tmp_path / "out" / "models" / "derived" / "schema.yml").read_text()
+    assert "time_view" in entry and "model_type=view" in entry
+
+
+def test_tags_and_audits_of_a_registry_are_exported(registry: Workspace, tmp_path: Path) -> None:
+    report = exported(registry, "sqlmesh", tmp_path / "out", "stars_to_project_daily")
+    sql = text(tmp_path / "out", "stars_to_project_daily")
+    assert "has_at_least_n_rows(threshold := 0)" in sql
+    assert "no_gaps_by_day(time_column := metrics_sample_date)" in sql
+    assert "'data_category=code'" in sql and "'entity_category=project'" in sql
+    assert {file for file in report.files if file.startswith("audits/")} == {
+        "audits/has_at_least_n_rows.sql",
+        "audits/no_gaps_by_day.sql",
+    }
+    assert report.left_out == ()
+    assert exported(registry, "dbt", tmp_path / "dbt", "stars").left_out == ("has_at_least_n_rows", "no_gaps")
+
+
+def test_no_column_is_a_star(registry: Workspace, tmp_path: Path) -> None:
+    exported(registry, "sqlmesh", tmp_path / "out")
+    for file in (tmp_path / "out" / "models").glob("*/*.sql"):
+        assert "*" not in file.read_text().partition("grain")[2].partition(")")[0], file.name
+
+
+def test_columns_behind_a_star_are_asked_for_or_missed(tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "tally.toml").write_text(
+        '[project]\nname = "s"\nstart = "2024-01-01"\n[warehouse]\npath = "w.duckdb"\n'
+    )
+    (tmp_path / "metrics" / "sales.sql").write_text(
+        "-- ---\n-- entities = ['artifact']\n-- grains = ['day']\n-- ---\n"
+        "WITH days AS (SELECT @metrics_sample_date(sold) AS metrics_sample_date, '' AS event_source, to_artifact_id, "
+        "'' AS metric, sum(x) AS amount FROM main.sales GROUP BY 1, 3) SELECT * FROM days"
+    )
+    found = load(tmp_path)
+    with pytest.raises(UsageError, match="no model") as error:
+        exported(found, "sqlmesh", tmp_path / "out")
+    assert "SELECT *" in str(error.value.hint)
+    found.close()
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as warehouse:
+        warehouse.execute("CREATE TABLE sales AS SELECT DATE '2024-01-05' AS sold, 'a' AS to_artifact_id, 2 AS x")
+    exported(load(tmp_path), "sqlmesh", tmp_path / "out")
+    assert "grain (metrics_sample_date, event_source, to_artifact_id, metric)" in text(
+        tmp_path / "out", "sales_to_artifact_daily"
+    )

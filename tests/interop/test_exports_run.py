@@ -10,17 +10,21 @@ from pathlib import Path
 import duckdb
 import pytest
 
+import oso_world
 from interop.environments import environment, run
 from tallystick.compiler.model import Model
 from tallystick.definitions.metric import SqlQuery
 from tallystick.interop import dbt_export, sqlmesh_export
 from tallystick.interop.facts import Facts
+from tallystick.service import derived
 from tallystick.service.query import bucket_end, select_models
 from tallystick.service.workspace import Workspace, load
 from tallystick.sql.calendar import local_date
 
 pytestmark = [pytest.mark.slow, pytest.mark.exports]
 
+FIXED = ("--auto-apply", "--no-prompts", "--execution-time")
+RUN = ("--no-version-check", "run", "--profiles-dir", ".")
 ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "tests" / "fixtures" / "exports" / "shop"
 DEMO = ROOT / "src" / "tallystick" / "demo"
@@ -116,8 +120,7 @@ def by_days(workspace: Workspace) -> list[Model]:
 
 
 def plan(programs: Path, folder: Path, as_of: str, *options: str) -> str:
-    fixed = ("--auto-apply", "--no-prompts", "--execution-time", as_of, *options)
-    return run(programs, "sqlmesh", "plan", *fixed, folder=folder)
+    return run(programs, "sqlmesh", "plan", *FIXED, as_of, *options, folder=folder)
 
 
 def build(programs: Path, folder: Path, command: str, *options: str) -> str:
@@ -150,6 +153,59 @@ def test_dbt_gives_the_same_rows_and_repairs_late_ones(dbt: Path, shop: Path, tm
     build(dbt, tmp_path / "out", "run", "--vars", "{tally_end: 2024-07-01}")
     later = opened(shop, "2024-07-01T00:00:00Z")
     assert compare(later, by_days(later), shop / "warehouse.duckdb", complete=False) > 8000
+
+
+LISTED = ("timeseries_metrics_to_collection", "key_metrics_to_collection", "metrics_metadata")
+
+
+def registered(programs: Path, folder: Path) -> Workspace:
+    """Return the project of a registry in OSO's style a year after its last row, so that every bucket is over."""
+    shutil.copytree(oso_world.ROOT, folder)
+    rows = oso_world.connect(oso_world.events(), [(datetime(2024, 1, 5, 3), "GITHUB", "a1")])
+    tables = rows.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'oso'").fetchall()
+    for (table,) in tables:
+        rows.execute(f"COPY oso.{table} TO '{folder / table}.csv'")
+    kinds = {table: rows.table(f"oso.{table}") for (table,) in tables}
+    script = ["CREATE SCHEMA oso"]
+    for table, kind in kinds.items():
+        columns = ", ".join(f"{name} {of}" for name, of in zip(kind.columns, kind.types, strict=True))
+        script += [f"CREATE TABLE oso.{table} ({columns})", f"COPY oso.{table} FROM '{table}.csv' (NULLSTR '-')"]
+    (folder / "seed.sql").write_text(";\n".join(script))
+    fill(programs, folder, "seed.sql")
+    shutil.copy(folder / "warehouse.duckdb", folder / "built.duckdb")
+    settings = '[project]\nname = "oso"\ndialect = "trino"\nstart = "2023-12-27"\nas_of = 2025-01-01T00:00:00Z\n'
+    (folder / "tally.toml").write_text(settings + '[warehouse]\npath = "built.duckdb"\n')
+    return load(folder)
+
+
+@pytest.mark.parametrize("tool", ["sqlmesh", "dbt"])
+def test_unions_of_a_registry_and_what_they_read(tool: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    programs: Path = request.getfixturevalue(tool)
+    workspace = registered(programs, tmp_path / "oso")
+    unions, names = derived.with_parts(workspace.project, LISTED)
+    models = select_models(workspace.project, names)
+    export = sqlmesh_export.export if tool == "sqlmesh" else dbt_export.export
+    report = export(workspace.project, models, tmp_path / "out", unions=unions)
+    assert (report.failed, set(LISTED) < set(report.models)) == ((), True)
+    assert not workspace.build([*names, *(union.table for union in unions)]).failed
+    workspace.close()
+    file = str(tmp_path / "oso" / "warehouse.duckdb")
+    if tool == "sqlmesh":
+        run(programs, "sqlmesh", "plan", *FIXED, "2025-01-01", folder=tmp_path / "out", TALLY_WAREHOUSE=file)
+    else:
+        run(programs, "dbt", *RUN, folder=tmp_path / "out", TALLY_WAREHOUSE=file)
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"ATTACH '{tmp_path / 'oso' / 'built.duckdb'}' AS built; ATTACH '{file}' AS warehouse (READ_ONLY)"
+        )
+        for name in report.models:
+            columns = dict(connection.execute(f"SELECT column_name, 0 FROM (DESCRIBE built.tally.{name})").fetchall())
+            # Texts of definitions say in which schema the peers are.
+            kept = ", ".join("amount::DOUBLE" if n == "amount" else n for n in columns if n != "rendered_sql")
+            query = "SELECT {} FROM {} ORDER BY ALL"
+            wanted = connection.execute(query.format(kept, f"built.tally.{name}")).fetchall()
+            assert connection.execute(query.format(kept, f"warehouse.metrics.{name}")).fetchall() == wanted, name
+            assert wanted
 
 
 VIEWS = ("every_6_hours", "hourly", "daily", "weekly", "quarterly", "over_7_day_window", "over_all_time")

@@ -148,17 +148,21 @@ def _export(
     start: str | None,
     project: Path | None,
 ) -> None:
+    from tallystick.service import derived
     from tallystick.service.instants import parse_instant
     from tallystick.service.query import select_models
 
     with opened(project) as workspace:
-        models = select_models(workspace.project, tuple(select or ()))
+        unions, names = derived.with_parts(workspace.project, tuple(select or ()))
+        models = select_models(workspace.project, names) if names or not select else ()
         first = parse_instant(start, workspace.project) if start is not None else None
-        report = write(workspace.project, models, folder, schema=schema, start=first)
+        report = write(workspace.project, models, folder, unions=unions, schema=schema, start=first)
     for name in report.files:
         write_line(str(folder / name))
     for failure in report.failed:
         note(f"error: {failure.name}: {failure.error}")
+    if report.left_out:
+        note(f"audits that the tool does not have are left out: {', '.join(report.left_out)}")
     note(f"{len(report.models)} {'model' if len(report.models) == 1 else 'models'} in {folder}, see README.md there")
     if report.failed:
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ from tallystick.compiler.labels import Labels, output_labels, wanted_labels
 from tallystick.compiler.model import Model
 from tallystick.compiler.peers import misalignment
 from tallystick.compiler.plan import metric_models
+from tallystick.compiler.run_dates import output_name
 from tallystick.compiler.sql_definition import (
     Stage,
     compile_definition,
@@ -162,17 +163,11 @@ def contracted(query: exp.Query, model: Model, context: DefinitionContext) -> ex
         expected = [name for name in expected if name in columns]
     if columns == expected or not is_complete:
         return query
-    written = dict(zip(columns, map(_output_name, query.selects), strict=True))
+    written = dict(zip(columns, map(output_name, query.selects), strict=True))
     chosen = [
         exp.Literal.string("").as_(name) if name in spare else exp.column(written[name].copy()) for name in expected
     ]
     return exp.select(*chosen).from_(query.subquery("model", copy=False), copy=False)
-
-
-def _output_name(projection: exp.Expr) -> exp.Identifier:
-    """Return the name a projection is put out under, quoted as it is written."""
-    name = projection.args["alias"] if isinstance(projection, exp.Alias) else projection.this
-    return name if isinstance(name, exp.Identifier) else exp.to_identifier(projection.alias_or_name)
 
 
 def _contract(metric: Metric, model: Model, tree: exp.Query, context: DefinitionContext) -> Iterator[Diagnostic]:

@@ -13,7 +13,7 @@ from functools import reduce
 from sqlglot import exp
 
 from tallystick.compiler.definition_context import DefinitionContext
-from tallystick.compiler.run_dates import EPOCH, SAMPLE_DATE, bind_run, spine_run, tick_run, within
+from tallystick.compiler.run_dates import EPOCH, SAMPLE_DATE, bind_run, columns_of, spine_run, tick_run, within
 from tallystick.errors import CompileError, TooManyDaysError
 from tallystick.sql import buckets
 from tallystick.sql.calendar import SUNDAY
@@ -150,7 +150,7 @@ def _lateral(
     bind_run(tree, spine_run(window, day, context), context)
     lateral = exp.Lateral(this=exp.Subquery(this=tree), alias=exp.TableAlias(this=exp.to_identifier("model")))
     return (
-        exp.select(exp.column(exp.Star(), table="model"))
+        exp.select(*columns_of(tree, "model"))
         .from_(_spine(first, until, context))
         .join(lateral, join_type="cross")
         .where(exp.column(SAMPLE_DATE, table="model").eq(day.copy()))

@@ -151,13 +151,23 @@ def _put(node: exp.Expr, value: exp.Expr) -> None:
     node.replace(exp.paren(value) if torn and isinstance(value, exp.Binary) else value)
 
 
+def columns_of(tree: exp.Query, alias: str) -> list[exp.Expr]:
+    """Return the columns of a query as one around it reads them, written as the query writes them."""
+    if tree.is_star:
+        return [exp.column(exp.Star(), table=alias)]
+    return [exp.column(output_name(projection).copy(), table=alias) for projection in tree.selects]
+
+
+def output_name(projection: exp.Expr) -> exp.Identifier:
+    """Return the name a projection is put out under, quoted as it is written."""
+    name = projection.args["alias"] if isinstance(projection, exp.Alias) else projection.this
+    return name if isinstance(name, exp.Identifier) else exp.to_identifier(projection.alias_or_name)
+
+
 def within(tree: exp.Query, first: date, until: date | None, context: DefinitionContext) -> exp.Query:
     """Keep the rows sampled in `[first, until)` of a query that has no filter of its own (spec oso §7.4)."""
     column = exp.column(SAMPLE_DATE, table="model")
-    columns: list[exp.Expr] = [exp.column(name, table="model", quoted=True) for name in tree.named_selects]
-    if tree.is_star:
-        columns = [exp.column(exp.Star(), table="model")]
-    kept = exp.select(*columns).from_(tree.subquery("model", copy=False))
+    kept = exp.select(*columns_of(tree, "model")).from_(tree.subquery("model", copy=False))
     conditions: list[exp.Expr] = [exp.GTE(this=column, expression=_literal(first, context))]
     if until is not None:
         conditions.append(exp.LT(this=column.copy(), expression=_literal(until, context)))

@@ -9,12 +9,13 @@ from sqlglot import exp
 
 from tallystick.compiler.aggregate_model import BUCKET, VALUE, N
 from tallystick.compiler.binding import drop_constant_keys
+from tallystick.compiler.contract import contracted
 from tallystick.compiler.definition_context import DefinitionContext, definition_context
 from tallystick.compiler.lower import key_columns, lower, lower_from_parts
 from tallystick.compiler.model import Model
 from tallystick.compiler.order import parts
 from tallystick.compiler.rolling import roll_over
-from tallystick.compiler.run_dates import EPOCH, SAMPLE_DATE, Run, bind_run
+from tallystick.compiler.run_dates import EPOCH, SAMPLE_DATE, Run, bind_run, columns_of
 from tallystick.compiler.span import Span, parameter
 from tallystick.compiler.sql_definition import Stage, compile_definition
 from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
@@ -30,13 +31,15 @@ from tallystick.sql.macro_calls import calls
 class Bounds:
     """Expressions of the range `[first, until)`: DATEs, or instants (UTC) of buckets shorter than a day.
 
-    `last` is the last day of the range, the sample date of an all-time value.
+    `last` is the last day of the range, the sample date of an all-time value. `end` is the day after the last one that
+    has begun, where the range goes on to the end of a bucket that has not.
     """
 
     first: exp.Expr
     until: exp.Expr
     last: exp.Expr
     are_instants: bool = False
+    end: exp.Expr | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,7 @@ def _definition(model: Model, metric: Metric, bounds: Bounds, where: Ranged) -> 
     if not is_bound:
         tree = _within(tree, bounds)
     drop_constant_keys(tree)
-    return tree
+    return contracted(tree, model, context)
 
 
 def _run(model: Model, bounds: Bounds, context: DefinitionContext) -> Run:
@@ -173,6 +176,7 @@ def _run(model: Model, bounds: Bounds, context: DefinitionContext) -> Run:
             last=bounds.last,
             sample=None,
             span=None,
+            end=bounds.end,
             dialect=dialect,
         )
     span = None
@@ -188,6 +192,5 @@ def _run(model: Model, bounds: Bounds, context: DefinitionContext) -> Run:
 def _within(tree: exp.Query, bounds: Bounds) -> exp.Query:
     """Keep the rows sampled in the range of a query that has no filter of its own (spec oso §7.4)."""
     column = exp.column(SAMPLE_DATE, table="model")
-    names = [exp.column(name, table="model") for name in tree.named_selects]
-    kept = exp.select(*names).from_(tree.subquery("model", copy=False))
+    kept = exp.select(*columns_of(tree, "model")).from_(tree.subquery("model", copy=False))
     return kept.where(column >= bounds.first.copy(), column.copy() < bounds.until.copy(), copy=False)

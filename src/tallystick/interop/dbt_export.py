@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlglot import exp
 
+from tallystick.compiler.factory_models import FactoryModel
 from tallystick.compiler.lower import to_text
 from tallystick.compiler.model import Model
 from tallystick.compiler.run_dates import EPOCH
@@ -24,6 +25,7 @@ from tallystick.interop.exported import Contents, Exported, Report, Setting, Sta
 from tallystick.interop.facts import Facts
 from tallystick.interop.folder import write_folder
 from tallystick.interop.jinja import protect, raw
+from tallystick.interop.registered import Derived
 from tallystick.interop.tables import Origin, Reference
 from tallystick.interop.yaml import to_yaml
 from tallystick.sql.grain import Grain
@@ -39,24 +41,28 @@ def export(
     models: Sequence[Model],
     folder: Path,
     *,
+    unions: Sequence[FactoryModel] = (),
     schema: str = SCHEMA,
     start: datetime | None = None,
 ) -> Report:
     """Write a dbt project for models into a folder; raise UsageError if the folder holds anything else.
+
+    `unions` are a registry's unions and descriptions to write with them.
 
     The warehouse is asked for columns and for the first row where it can be reached. `start` begins history there.
     """
     facts = Facts(project, start)
     tool = Tool(bounds=_bounds, written=_table)
     try:
-        found = contents(project, models, schema, facts, tool)
+        found = contents(project, models, unions, schema, facts, tool)
     finally:
         facts.close()
-    if not found.models:
+    if not found.models and not found.derived:
         raise UsageError("there is no model to export", hint=str(found.failed[0].error) if found.failed else None)
     files = dict(_files(found, facts, folder))
     write_folder(folder, files, TOOL)
-    return Report(models=tuple(model.name for model in found.models), files=tuple(sorted(files)), failed=found.failed)
+    left_out = tuple(sorted({name for name, _ in found.audits}))
+    return Report(models=found.names, files=tuple(sorted(files)), failed=found.failed, left_out=left_out)
 
 
 def _files(found: Contents, facts: Facts, folder: Path) -> Iterator[tuple[str, str]]:
@@ -73,6 +79,10 @@ def _files(found: Contents, facts: Facts, folder: Path) -> Iterator[tuple[str, s
         yield "models/sources/schema.yml", to_yaml(_schema(map(_staged_entry, found.staged)))
     for model in found.models:
         yield f"models/{model.setting.metric.name}/{model.name}.sql", _model_text(model, found)
+    for union in found.derived:
+        yield f"models/derived/{union.name}.sql", _derived_text(union, found)
+    if found.derived:
+        yield "models/derived/schema.yml", to_yaml(_schema(map(_derived_entry, found.derived)))
     ordered = sorted(found.models, key=_metric)
     for metric, group in groupby(ordered, key=_metric):
         yield f"models/{metric}/schema.yml", to_yaml(_schema(_entry(model, found.dialect) for model in group))
@@ -87,8 +97,9 @@ def _metric(model: Exported) -> str:
 
 def _bounds(setting: Setting) -> Bounds:
     del setting
-    first, until, last = (exp.cast(exp.var(f"'{{{{ span.{name} }}}}'"), "date") for name in ("first", "until", "last"))
-    return Bounds(first=first, until=until, last=last)
+    names = ("first", "until", "last", "end")
+    first, until, last, end = (exp.cast(exp.var(f"'{{{{ span.{name} }}}}'"), "date") for name in names)
+    return Bounds(first=first, until=until, last=last, end=end)
 
 
 def _table(reference: Reference) -> exp.Table:
@@ -146,8 +157,8 @@ def _entry(model: Exported, dialect: str) -> dict[str, object]:
     if about.owners:
         meta["owner"] = ", ".join(about.owners)
     config: dict[str, object] = {"meta": meta}
-    if about.tags:
-        config["tags"] = list(about.tags)
+    if model.tags:
+        config["tags"] = list(model.tags)
     unique = {"tally_unique_rows": {"arguments": {"columns": [_spelt(name, dialect) for name in model.grain]}}}
     texts = dict(model.column_descriptions())
     return {
@@ -173,6 +184,20 @@ def _column(name: str, text: str | None, not_null: Sequence[str], dialect: str) 
     if name in not_null:
         described["data_tests"] = ["not_null"]
     return described
+
+
+def _derived_text(model: Derived, found: Contents) -> str:
+    kind = "view" if model.is_view else "table"
+    return f"{{{{ config(materialized={kind!r}) }}}}\n\n{_text(model.query, found)}\n"
+
+
+def _derived_entry(model: Derived) -> dict[str, object]:
+    return {
+        "name": model.name,
+        "description": raw(model.description),
+        "config": {"tags": list(model.tags)},
+        "columns": [{"name": name} for name in model.columns],
+    }
 
 
 def _staged_entry(staged: Staged) -> dict[str, object]:
@@ -239,7 +264,7 @@ def _readme(found: Contents) -> str:
         fixed = "\nThe project's clock stands still, and so does this one's: remove `tally_end` from `dbt_project.yml` to go on.\n"
     return f"""# {settings.name} for dbt
 
-{len(found.models)} models in the schema `{found.schema}`, written by `tally export dbt`. Write it again rather than
+{len(found.names)} models in the schema `{found.schema}`, written by `tally export dbt`. Write it again rather than
 change it here.
 
     pip install 'dbt-core>=1.11,<1.12' 'dbt-{found.dialect}'

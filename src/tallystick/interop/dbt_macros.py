@@ -8,7 +8,7 @@ RANGE = """\
    A new or fully refreshed table begins with `start`. Afterwards the newest bucket in the table and `lookback` whole
    buckets before it are made again, with everything since. The variables tally_start and tally_end take their place:
    dbt run --vars '{tally_start: 2026-01-01, tally_end: 2026-02-01}' makes the buckets of January again.
-   With `whole`, the bucket of the last day is covered to its end. #}
+   With `whole`, the bucket of the last day is covered to its end, and `end` is the day after the last one still. #}
 {% macro tally_range(grain, start, lookback, column, whole=false) %}
   {%- set one_day = modules.datetime.timedelta(days=1) -%}
   {%- set ns = namespace(first=tally_date(var('tally_start', none) or start), until=none) -%}
@@ -25,6 +25,7 @@ RANGE = """\
       {%- set ns.first = [ns.first, since] | max -%}
     {%- endif -%}
   {%- endif -%}
+  {%- set end = ns.until -%}
   {%- if whole -%}
     {%- set ns.until = tally_shift(tally_floor(ns.until - one_day, grain), grain, 1) -%}
   {%- endif -%}
@@ -32,6 +33,7 @@ RANGE = """\
     'first': tally_floor(ns.first, grain).isoformat(),
     'until': ns.until.isoformat(),
     'last': (ns.until - one_day).isoformat(),
+    'end': end.isoformat(),
   }) }}
 {% endmacro %}
 

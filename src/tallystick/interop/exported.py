@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import PurePath
 
@@ -11,15 +11,18 @@ from sqlglot import exp
 
 from tallystick.compiler.aggregate_model import BUCKET, DENOMINATOR, NUMERATOR, VALUE
 from tallystick.compiler.definition_hash import definition_hash
+from tallystick.compiler.factory_models import FactoryModel
 from tallystick.compiler.lower import bucket_column, key_columns
 from tallystick.compiler.model import Model
 from tallystick.compiler.order import circles, in_a_circle, in_order
 from tallystick.definitions.entity import ALL
 from tallystick.definitions.metric import Metric, SqlQuery
+from tallystick.definitions.oso_options import Audit
 from tallystick.definitions.project import Project
 from tallystick.errors import CompileError, TallystickError
 from tallystick.interop.bounds import Bounds, Ranged, ranged_query
 from tallystick.interop.facts import Facts
+from tallystick.interop.registered import Derived, derived, registered_tables
 from tallystick.interop.schedule import Schedule, schedule
 from tallystick.interop.tables import STAGING, Origin, Reference, resolve
 
@@ -64,6 +67,8 @@ class Exported:
     grain: tuple[str, ...]
     columns: tuple[str, ...]
     definition_hash: str
+    tags: tuple[str, ...]
+    audits: tuple[Audit, ...]
     reads: tuple[Reference, ...]
 
     @property
@@ -125,9 +130,21 @@ class Contents:
     project: Project
     schema: str
     models: tuple[Exported, ...]
+    derived: tuple[Derived, ...]
     staged: tuple[Staged, ...]
     external: tuple[Reference, ...]
     failed: tuple[Failed, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all models, those of a registry's unions and descriptions last."""
+        return (*(model.name for model in self.models), *(model.name for model in self.derived))
+
+    @property
+    def audits(self) -> tuple[Audit, ...]:
+        """Return the audits a registry gives to all of them."""
+        given = (*(model.audits for model in self.models), *(model.audits for model in self.derived))
+        return tuple(audit for audits in given for audit in audits)
 
     @property
     def dialect(self) -> str:
@@ -137,39 +154,56 @@ class Contents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What an export wrote and what it could not."""
+    """What an export wrote and what it could not; `left_out` names audits the tool does not have."""
 
     models: tuple[str, ...]
     files: tuple[str, ...]
     failed: tuple[Failed, ...]
+    left_out: tuple[str, ...] = ()
 
 
-def contents(project: Project, models: Sequence[Model], schema: str, facts: Facts, tool: Tool) -> Contents:
-    """Compile models, parts first and those they read added; one that fails is reported and leaves the others alone."""
+def contents(
+    project: Project, models: Sequence[Model], unions: Sequence[FactoryModel], schema: str, facts: Facts, tool: Tool
+) -> Contents:
+    """Compile models, parts first and those they read added; one that fails is reported and leaves the others alone.
+
+    `unions` are the unions and descriptions of a registry to write, over what of their parts is exported.
+    """
     ordered = in_order(models, project)
     where = Ranged(project=project, dialect=project.warehouse.engine, schema=schema, exported=frozenset(ordered))
     round_about = circles(ordered, project)
     done: list[Exported] = []
     failed: list[Failed] = []
     names = {model.name for model in ordered}
+    listed = registered_tables(project)
     for model in ordered:
         try:
             if model.name in round_about:
                 raise in_a_circle(round_about[model.name])
-            done.append(_exported(_setting(model, project, facts), where, names, tool))
+            found = _exported(_setting(model, project, facts), where, names, facts, tool)
+            done.append(_as_listed(found, listed.get(model.name)))
         except TallystickError as error:
             failed.append(Failed(name=model.name, error=error))
     reads = dict.fromkeys(reference for model in done for reference in model.reads)
     staged = [_staged(reference, project, facts) for reference in reads if reference.origin is Origin.FILE]
     external = sorted(reference for reference in reads if reference.origin is Origin.EXTERNAL)
+    exported = {model.name for model in done}
     return Contents(
         project=project,
         schema=schema,
         models=tuple(done),
+        derived=tuple(derived(project, unions, schema, exported, tool.written)),
         staged=tuple(staged),
         external=tuple(external),
         failed=tuple(failed),
     )
+
+
+def _as_listed(model: Exported, listed: FactoryModel | None) -> Exported:
+    """Return a model with the tags and audits a registry gives it."""
+    if listed is None:
+        return model
+    return replace(model, tags=tuple(dict.fromkeys((*model.tags, *listed.tags))), audits=listed.audits)
 
 
 def _setting(model: Model, project: Project, facts: Facts) -> Setting:
@@ -187,10 +221,10 @@ def _setting(model: Model, project: Project, facts: Facts) -> Setting:
     )
 
 
-def _exported(setting: Setting, where: Ranged, names: set[str], tool: Tool) -> Exported:
+def _exported(setting: Setting, where: Ranged, names: set[str], facts: Facts, tool: Tool) -> Exported:
     model, project = setting.model, where.project
     query = ranged_query(model, tool.bounds(setting), where)
-    columns = tuple(query.named_selects)
+    columns = _columns(query, setting, facts)
     reads = resolve(query, project, where.schema, names, tool.written)
     time = bucket_column(setting.metric)
     key, grain = _keys(setting, columns, project)
@@ -202,8 +236,23 @@ def _exported(setting: Setting, where: Ranged, names: set[str], tool: Tool) -> E
         grain=grain,
         columns=columns,
         definition_hash=definition_hash(model, project),
+        tags=setting.metric.about.tags,
+        audits=(),
         reads=reads,
     )
+
+
+def _columns(query: exp.Query, setting: Setting, facts: Facts) -> tuple[str, ...]:
+    """Return the columns of a model; the warehouse is asked for those that a star stands for."""
+    if not query.is_star:
+        return tuple(query.named_selects)
+    known = facts.types(setting.model)
+    if known is None:
+        raise CompileError(
+            f"the columns of '{setting.model.name}' are not known: its query ends in SELECT *",
+            hint="name its columns, or export where the warehouse can be asked for them",
+        )
+    return tuple(known)
 
 
 def _keys(setting: Setting, columns: tuple[str, ...], project: Project) -> tuple[str | None, tuple[str, ...]]:

@@ -9,18 +9,21 @@ from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
+from tallystick.compiler.factory_models import FactoryModel
 from tallystick.compiler.lower import to_text
 from tallystick.compiler.model import Model
 from tallystick.compiler.run_dates import EPOCH
 from tallystick.definitions.metric import SqlQuery
+from tallystick.definitions.oso_options import Audit
 from tallystick.definitions.project import Project
 from tallystick.errors import UsageError
-from tallystick.interop import connection
+from tallystick.interop import connection, sqlmesh_audits
 from tallystick.interop.bounds import Bounds
 from tallystick.interop.exported import Contents, Exported, Report, Setting, Staged, Tool, contents
 from tallystick.interop.facts import Facts
 from tallystick.interop.folder import write_folder
 from tallystick.interop.jinja import take_apart
+from tallystick.interop.registered import Derived
 from tallystick.interop.tables import Reference
 from tallystick.interop.yaml import to_yaml
 from tallystick.sql import buckets
@@ -37,10 +40,13 @@ def export(
     models: Sequence[Model],
     folder: Path,
     *,
+    unions: Sequence[FactoryModel] = (),
     schema: str = SCHEMA,
     start: datetime | None = None,
 ) -> Report:
     """Write a SQLMesh project for models into a folder; raise UsageError if the folder holds anything else.
+
+    `unions` are a registry's unions and descriptions to write with them.
 
     The warehouse is asked for columns and for the first row where it can be reached. `start` begins history there.
     """
@@ -48,14 +54,19 @@ def export(
     calendar = facts.calendar
     tool = Tool(bounds=lambda setting: _bounds(setting, project.warehouse.engine, calendar), written=_table)
     try:
-        found = contents(project, models, schema, facts, tool)
-        if not found.models:
+        found = contents(project, models, unions, schema, facts, tool)
+        if not found.models and not found.derived:
             raise UsageError("there is no model to export", hint=str(found.failed[0].error) if found.failed else None)
         files = dict(_files(found, facts, folder))
     finally:
         facts.close()
     write_folder(folder, files, TOOL)
-    return Report(models=tuple(model.name for model in found.models), files=tuple(sorted(files)), failed=found.failed)
+    return Report(
+        models=found.names,
+        files=tuple(sorted(files)),
+        failed=found.failed,
+        left_out=tuple(sorted({audit[0] for audit in found.audits if not sqlmesh_audits.is_known(audit)})),
+    )
 
 
 def _files(found: Contents, facts: Facts, folder: Path) -> Iterator[tuple[str, str]]:
@@ -67,6 +78,9 @@ def _files(found: Contents, facts: Facts, folder: Path) -> Iterator[tuple[str, s
         yield f"models/sources/{staged.name}.sql", _staged(staged, found)
     for model in found.models:
         yield f"models/{model.setting.metric.name}/{model.name}.sql", _model(model, found, facts)
+    for union in found.derived:
+        yield f"models/derived/{union.name}.sql", _derived(union, found)
+    yield from sqlmesh_audits.files(found.audits, found.dialect)
 
 
 def _table(reference: Reference) -> exp.Table:
@@ -137,12 +151,12 @@ def _model(model: Exported, found: Contents, facts: Facts) -> str:
         ("interval_unit", _text(setting.schedule.unit)),
         *([("start", _text(setting.start.isoformat()))] if setting.start is not None else []),
         *([("owner", _text(", ".join(about.owners)))] if about.owners else []),
-        *([("tags", _list(map(_text, about.tags)))] if about.tags else []),
+        *_tags(model.tags),
         *_types(model, facts, found.dialect),
         ("grain", _list(_columns(model.grain, found.dialect))),
         ("description", _text(model.description())),
         ("column_descriptions", _descriptions(model, found.dialect)),
-        ("audits", _audits(model, found.dialect)),
+        ("audits", _lines(_audits(model, found.dialect))),
     ]
     return (
         f"{_ddl(properties)}\n\n{to_text(_typed(model, found.dialect), found.dialect, reads=found.project.dialect)}\n"
@@ -156,7 +170,7 @@ def _types(model: Exported, facts: Facts, dialect: str) -> Iterator[tuple[str, s
         return
     types = {name: found[name] for name in model.columns} | {model.time_column: _time_type(model).upper()}
     lines = (f"{_column(name, dialect)} {kind}" for name, kind in types.items())
-    yield "columns", "(\n    " + ",\n    ".join(lines) + "\n  )"
+    yield "columns", _lines(lines)
 
 
 def _time_type(model: Exported) -> str:
@@ -187,7 +201,7 @@ def _incremental(model: Exported, found: Contents) -> str:
         f"lookback {schedule.lookback(found.project.settings.lookback)}",
         f"batch_size {schedule.batch_size}",
     ]
-    return "INCREMENTAL_BY_TIME_RANGE (\n    " + ",\n    ".join(lines) + "\n  )"
+    return f"INCREMENTAL_BY_TIME_RANGE {_lines(lines)}"
 
 
 def _zone(setting: Setting, project: Project) -> list[tuple[str, str]]:
@@ -196,17 +210,39 @@ def _zone(setting: Setting, project: Project) -> list[tuple[str, str]]:
     return [] if sub_day or not _is_west_of_utc(zone) else [("cron_tz", _text(zone))]
 
 
-def _audits(model: Exported, dialect: str) -> str:
-    checks = [
-        f"not_null(columns := {_list(_columns(model.not_null, dialect))})",
-        f"unique_combination_of_columns(columns := {_list(_columns(model.grain, dialect))})",
-    ]
-    return "(\n    " + ",\n    ".join(checks) + "\n  )"
+def _audits(model: Exported, dialect: str) -> Iterator[str]:
+    yield f"not_null(columns := {_list(_columns(model.not_null, dialect))})"
+    yield f"unique_combination_of_columns(columns := {_list(_columns(model.grain, dialect))})"
+    yield from _calls(model.audits, dialect)
+
+
+def _calls(audits: Iterable[Audit], dialect: str) -> Iterator[str]:
+    return (sqlmesh_audits.call(audit, dialect) for audit in audits if sqlmesh_audits.is_known(audit))
+
+
+def _tags(tags: Sequence[str]) -> list[tuple[str, str]]:
+    return [("tags", _list(map(_text, tags)))] if tags else []
 
 
 def _descriptions(model: Exported, dialect: str) -> str:
-    lines = (f"{_column(name, dialect)} = {_text(text)}" for name, text in model.column_descriptions())
+    return _lines(f"{_column(name, dialect)} = {_text(text)}" for name, text in model.column_descriptions())
+
+
+def _lines(lines: Iterable[str]) -> str:
     return "(\n    " + ",\n    ".join(lines) + "\n  )"
+
+
+def _derived(model: Derived, found: Contents) -> str:
+    checks = list(_calls(model.audits, found.dialect))
+    properties = [
+        ("name", _name(found.schema, model.name, found.dialect)),
+        ("kind", "VIEW" if model.is_view else "FULL"),
+        *_tags(model.tags),
+        ("description", _text(model.description)),
+        *([("audits", _lines(checks))] if checks else []),
+    ]
+    take_apart(model.query)
+    return f"{_ddl(properties)}\n\n{to_text(model.query, found.dialect, reads=found.project.dialect)}\n"
 
 
 def _staged(staged: Staged, found: Contents) -> str:
@@ -284,7 +320,7 @@ def _readme(found: Contents) -> str:
         variables += ", `TALLY_PROJECT` the folder in which the source files are"
     return f"""# {settings.name} for SQLMesh
 
-{len(found.models)} models in the schema `{found.schema}`, written by `tally export sqlmesh`. Write it again rather than
+{len(found.names)} models in the schema `{found.schema}`, written by `tally export sqlmesh`. Write it again rather than
 change it here.
 
     pip install 'sqlmesh[{found.dialect}]>=0.236'

@@ -34,6 +34,17 @@ def select(project: Project, names: Sequence[str]) -> tuple[FactoryModel, ...]:
     return tuple(model for model in found if not names or model.name in names or model.table in names)
 
 
+def with_parts(project: Project, names: Sequence[str]) -> tuple[tuple[FactoryModel, ...], tuple[str, ...]]:
+    """Return the named ones with those they read, and the names of all else: what is named, and the models they read."""
+    found = {model.name: model for model in models(project)}
+    chosen = {model.name: model for model in select(project, names)}
+    parts = dict.fromkeys(member for model in chosen.values() for member in model.members)
+    chosen |= {name: found[name] for name in parts if name in found}
+    named = {name for model in chosen.values() for name in (model.name, model.table)}
+    read = (name.rpartition(".")[2] for name in parts if name not in found)
+    return tuple(chosen.values()), tuple(dict.fromkeys([*(name for name in names if name not in named), *read]))
+
+
 def render(project: Project, model: FactoryModel, dialect: str) -> str:
     """Return the SQL of a union or description; raise UsageError for an unknown dialect."""
     from tallystick.compiler.definition_context import definition_context
