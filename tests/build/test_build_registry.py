@@ -357,3 +357,58 @@ def test_a_registry_as_data_tells_all_it_knows(tmp_path, capsys):
     table = json.loads(capsys.readouterr().out)[0]
     wanted = {"name": "oso.stars_to_project_monthly", "lookback": 1, "batch_size": 12, "partition": "month"}
     assert wanted.items() <= table.items()
+
+
+MIXED = f"{PEER} UNION ALL {STARS}".replace("PEER", "stars")
+
+
+@pytest.mark.parametrize("compat", ["", 'compat = "oso"\n'])
+def test_rows_of_other_times_that_a_query_puts_out_are_not_added_again(registry, compat):
+    entry = 'MetricQueryDef(ref="{}.sql", time_aggregations=["daily", "monthly"], entity_types=["artifact"])'
+    entries = ", ".join(f'"{name}": {entry.format(name)}' for name in ("stars", "peer", "mixed"))
+    root = registry(
+        entries, peer=PEER.replace("PEER", "stars"), mixed=MIXED.replace("@metric_name()", "@metric_name('more')", 1)
+    )
+    (root / "tally.toml").write_text(PROJECT.replace("[project]\n", f"[project]\n{compat}"))
+    for end in ("2024-01-20", "2024-02-10", "2024-02-11", "2024-03-01"):
+        with load(root) as workspace:
+            assert not workspace.build(end=end).failed
+    for model in ("peer_to_artifact_daily", "mixed_to_artifact_daily", "mixed_to_artifact_monthly"):
+        keys = "metrics_sample_date, event_source, to_artifact_id, metric"
+        twice = f"SELECT {keys} FROM oso.{model} GROUP BY ALL HAVING count(*) > 1"
+        assert sql(root, twice) == [], model
+    assert sql(root, "SELECT count(*), sum(amount) FROM oso.mixed_to_artifact_daily") == [(120, 120)]
+
+
+def test_one_table_of_other_types_does_not_change_those_of_a_union(registry):
+    entry = 'MetricQueryDef(ref="{}.sql", time_aggregations=["daily"], entity_types=["artifact"])'
+    entries = ", ".join(f'"{name}": {entry.format(name)}' for name in ("stars", "texts"))
+    root = registry(entries, texts=STARS.replace("SUM(e.amount)", "max(e.event_source)"))
+    with load(root) as workspace:
+        workspace.build()
+    union = "oso.timeseries_metrics_to_artifact"
+    assert sql(root, f"SELECT DISTINCT typeof(amount), typeof(metrics_sample_date) FROM {union}") == [
+        ("DOUBLE", "DATE")
+    ]
+    assert sql(root, f"SELECT sum(amount), count(*) FROM {union}") == [(60, 120)]
+
+
+def test_a_cast_of_a_column_keeps_its_name(registry):
+    text = f"WITH e AS (SELECT bucket_day::DATE, event_source::VARCHAR, to_artifact_id, amount FROM oso.events) {STARS}"
+    text = text.replace("FROM oso.events e WHERE", "FROM e WHERE")
+    root = registry('"stars": MetricQueryDef(ref="stars.sql", time_aggregations=["daily"], entity_types=["artifact"])', stars=text)  # fmt: skip
+    with load(root) as workspace:
+        assert not workspace.build().failed
+        assert not [found for found in workspace.check() if found.severity == "error"]
+    assert sql(root, "SELECT sum(amount) FROM oso.stars_to_artifact_daily") == [(60,)]
+
+
+def test_a_variable_in_an_interval_is_written_as_every_dialect_takes_it(registry):
+    text = STARS.replace("@metrics_start('DATE')", "@metrics_end('DATE') - INTERVAL @rolling_window DAY")
+    root = registry(
+        '"stars": MetricQueryDef(ref="stars.sql", rolling=RollingConfig(windows=[7], unit="day", cron="@daily"))',
+        stars=text,
+    )
+    with load(root) as workspace:
+        rendered = workspace.render("stars", entity="artifact", window=7, dialect="trino", start="2024-02-01", end="2024-02-02")  # fmt: skip
+    assert "INTERVAL '7' DAY" in rendered

@@ -228,3 +228,21 @@ def test_a_key_that_is_put_out_as_oso_names_it_takes_the_name_of_the_other_entit
     world = Project(root=".", entities={e.name: e for e in (TILL, undated)}, metrics={"m": metric})
     query = text(metric, Model("m", "shop", MONTH), context(world), **JANUARY)
     assert "AS to_shop_id" in query and "to_till_id" not in query
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("with raw as (select * from oso.events_daily) select {} from raw e where e.bucket_day > @metrics_start('DATE')", True),
+        ("with raw as (select to_artifact_id, event_source, bucket_day, from_artifact_id from oso.events_daily) select {} from raw e", False),
+        ("select {} from oso.events_daily e", False),
+    ],
+)  # fmt: skip
+def test_what_is_worked_out_before_it_is_joined_is_told_unless_it_adds_up(sql, told):
+    head = "@metrics_sample_date(e.bucket_day) as metrics_sample_date, e.event_source, e.to_artifact_id, '' as from_artifact_id, "
+    for amount, differs in (("count(distinct e.from_artifact_id)", True), ("count(*)", False)):
+        query = sql.format(f"{head} @metric_name() as metric, {amount} as amount") + " group by 1, 2, 3, 4, 5"
+        metric = sql_metric(query, views=Views(entities=("artifact", "project"), grains=(Grain.DAY,)))
+        found = check_definition(metric, context(project(m=metric)))
+        codes = [each.code for each in found if each.code == "joined-last"]
+        assert codes == ["joined-last"] * (told and differs)

@@ -50,7 +50,13 @@ def test_the_sql_is_read_where_it_is(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is not JSON"), ("[]", "is not a registry"), ("{}", "is not a registry"), (None, "cannot be read")],
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a registry"),
+        ("{}", "is not a registry"),
+        (None, "cannot be read"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
 )
 def test_what_is_no_registry_is_refused(tmp_path, text, message):
     path = tmp_path / "r.json"
@@ -58,6 +64,15 @@ def test_what_is_no_registry_is_refused(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(ProjectError, match=message):
         read_json_registry(path)
+
+
+def test_no_key_of_a_metric_is_taken_for_something_else(tmp_path):
+    path = tmp_path / "r.json"
+    entry = {"ref": "a.sql", "over_all_time": True, "self": 1, "metadata": {"display_name": "A", "self": 1}}
+    path.write_text(json.dumps({"factory_options": {"schema": "oso"}, "metrics": {"a": entry}}))
+    registry = read_json_registry(path)
+    assert [metric.name for metric in registry.metrics] == ["a"]
+    assert {finding.code for finding in registry.findings} >= {"unknown-option"}
 
 
 def test_mistakes_are_told_on_the_line_of_their_metric(tmp_path):

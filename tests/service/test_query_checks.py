@@ -58,6 +58,30 @@ def test_what_the_warehouse_refuses_is_told_once(checked):
     assert "'sum(VARCHAR)'" in found.message
 
 
+def test_what_cannot_be_bound_to_dates_is_told(checked):
+    (found,) = checked(STARS.replace("@metrics_end('DATE')", "@metrics_end('DATUM')"))
+    assert (found.code, found.file, found.line) == ("bad-definition", "metrics/stars.sql", 3)
+    assert "'DATUM' is not a type of date" in found.message
+
+
+@pytest.mark.parametrize(
+    ("of", "instead", "message"),
+    [
+        ("SUM(e.amount)", "max(e.event_source)", "'amount' as VARCHAR, and every metric table has a number there"),
+        ("@metrics_sample_date(e.bucket_day)", "'today'", "'metrics_sample_date' as VARCHAR"),
+    ],
+)
+def test_columns_that_hold_something_else_than_the_contract_says_are_told(checked, of, instead, message):
+    (found,) = checked(STARS.replace(of, instead, 1))
+    assert (found.code, found.file) == ("column-type", "metrics/stars.sql")
+    assert message in found.message
+
+
+def test_a_missing_column_is_told_once(checked):
+    found = checked(STARS.replace(", SUM(e.amount) AS amount", ""))
+    assert [each.code for each in found] == ["missing-column"] * 2  # of each metric with that text
+
+
 def test_a_query_of_a_native_project_is_looked_at_too(tmp_path):
     (tmp_path / "tally.toml").write_text('[warehouse]\npath = "w.duckdb"\n')
     (tmp_path / "definitions").mkdir()

@@ -23,7 +23,21 @@ def bound_template(text: str, dialect: str | None = None) -> exp.Query:
         _bind_group(select)
         _bind_having(select)
         _bind_windows(select)
+        _name_casts(select)
     return tree
+
+
+def _name_casts(select: exp.Select) -> None:
+    """Give casts of columns the names of their columns, as OSO's factory does; engines name them otherwise (spec oso §4.3)."""
+    if not any(isinstance(projection, exp.Cast) for projection in select.expressions):
+        return
+    named = [
+        exp.Alias(this=each, alias=exp.to_identifier(each.output_name))
+        if isinstance(each, exp.Cast) and each.output_name
+        else each
+        for each in select.expressions
+    ]
+    select.set("expressions", named)
 
 
 @lru_cache(maxsize=4096)

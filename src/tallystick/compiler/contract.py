@@ -12,7 +12,7 @@ from sqlglot import exp
 from tallystick.compiler.binding import bound_template
 from tallystick.compiler.definition_context import DefinitionContext
 from tallystick.compiler.derived_models import name_collisions
-from tallystick.compiler.entity_join import base_entity
+from tallystick.compiler.entity_join import adds_up, base_entity
 from tallystick.compiler.labels import Labels, output_labels, wanted_labels
 from tallystick.compiler.model import Model
 from tallystick.compiler.peers import misalignment
@@ -80,12 +80,28 @@ def _compile_errors(metric: Metric, model: Model | None, context: DefinitionCont
     return ()
 
 
+def is_faulty(metric: Metric, model: Model, context: DefinitionContext) -> bool:
+    """Tell whether a definition cannot be compiled for a model, or lacks a column there."""
+    if _compile_errors(metric, model, context):
+        return True
+    tree = compile_definition(metric, model, context, stage=Stage.INTERMEDIATE)
+    return any(found.severity is Severity.ERROR for found in _contract(metric, model, tree, context))
+
+
 def _model_findings(
     metric: Metric, model: Model, template: exp.Query, context: DefinitionContext
 ) -> Iterator[Diagnostic]:
     tree = compile_definition(metric, model, context, stage=Stage.INTERMEDIATE)
     yield from _contract(metric, model, tree, context)
     yield from _lost_labels(metric, model, tree, context)
+    if adds_up(tree):
+        base = base_entity(definition_of(metric), context).name
+        message = (
+            f"'{metric.name}' is worked out for each {base} first, and only then for each {model.entity}: "
+            "what it counts distinctly, averages or compares is not that of the whole"
+        )
+        hint = f"name the column of the {base} plainly in every SELECT that reads an event source"
+        yield diagnose("joined-last", message, metric.origin.of("sql"), severity=Severity.WARNING, hint=hint)
     relative = any(macro.name == "relative_window_sample_date" for _, macro in calls(template))
     for peer in peer_models(metric, model, context):
         reason = misalignment(peer, model.time, context, relative=relative)

@@ -75,6 +75,9 @@ def _arm(member: FactoryModel, context: DefinitionContext) -> exp.Select:
     )
     columns[3] = exp.alias_(published, "metric")
     if not context.is_oso and member.model is not None:
+        # One table of other types must not change those of all.
+        columns[0] = exp.alias_(exp.cast(columns[0], "DATE"), UNION_COLUMNS[0])
+        columns[4] = exp.alias_(exp.TryCast(this=columns[4], to=exp.DataType.build("DOUBLE")), UNION_COLUMNS[4])
         columns.append(exp.alias_(exp.Literal.string(member.metric or ""), "metric_key"))
         columns.append(exp.alias_(exp.Literal.string(member.model.time.suffix), "time_view"))
     return exp.select(*columns).from_(exp.table_(member.table, db=context.schema))

@@ -7,6 +7,7 @@ a value it is the last day that is covered (or its last microsecond, for 'TIMEST
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -162,6 +163,30 @@ def output_name(projection: exp.Expr) -> exp.Identifier:
     """Return the name a projection is put out under, quoted as it is written."""
     name = projection.args["alias"] if isinstance(projection, exp.Alias) else projection.this
     return name if isinstance(name, exp.Identifier) else exp.to_identifier(projection.alias_or_name)
+
+
+def is_bounded(tree: exp.Query) -> bool:
+    """Tell whether a template leaves out rows sampled outside of a run by itself: all tables are read between dates.
+
+    What reads a table without dates, such as a peer's, may put out any of its rows (spec oso §7.4).
+    """
+    own = {cte.alias for cte in tree.find_all(exp.CTE)}
+    read = (table for table in tree.find_all(exp.Table) if table.find_ancestor(exp.Where, exp.Having) is None)
+    return all(_begins(table.find_ancestor(exp.Select)) for table in read if _holds_rows(table, own))
+
+
+def _holds_rows(table: exp.Table, own: Collection[str]) -> bool:
+    """Tell whether a template reads a table that lies somewhere, its own common ones and functions left out."""
+    if isinstance(table.this, exp.Identifier):
+        return bool(table.db) or table.name not in own
+    return isinstance(table.this, exp.Anonymous) and macro_of(table.this) is not None
+
+
+def _begins(select: exp.Select | None) -> bool:
+    if select is None:
+        return False
+    conditions = [select.args.get("where"), *(join.args.get("on") for join in select.args.get("joins") or ())]
+    return any(macro.name == "metrics_start" for each in conditions if each is not None for _, macro in calls(each))
 
 
 def within(tree: exp.Query, first: date, until: date | None, context: DefinitionContext) -> exp.Query:

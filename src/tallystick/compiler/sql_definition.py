@@ -21,7 +21,7 @@ from tallystick.compiler.local_days import keep_local_days
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.peers import peer_model, peer_table
 from tallystick.compiler.rolling import roll
-from tallystick.compiler.run_dates import SAMPLE_DATE, all_time_run, bind_run, calendar_run, covered, within
+from tallystick.compiler.run_dates import SAMPLE_DATE, all_time_run, bind_run, calendar_run, covered, is_bounded, within
 from tallystick.definitions.metric import Metric, SqlQuery
 from tallystick.errors import CompileError, DefinitionError, Location, MacroError, TallystickError
 from tallystick.sql import buckets
@@ -206,7 +206,10 @@ def _fill_variable(node: exp.Parameter, values: Mapping[str, object]) -> None:
     if name not in values:
         raise unknown_variable(name, values, location(node))
     value = values[name]
-    if not isinstance(value, (tuple, list)):
+    if isinstance(parent, exp.Interval):
+        # Some dialects take no bare number there.
+        node.replace(exp.Literal.string(str(value)))
+    elif not isinstance(value, (tuple, list)):
         node.replace(exp.convert(value))
     elif isinstance(parent, exp.In) and node.arg_key == "expressions":
         items = [exp.convert(item) for item in value]
@@ -301,10 +304,11 @@ def _run(
     if time.is_all_time:
         bind_run(tree, all_time_run(end, as_of, context), context)
         return tree
-    bounded = any(macro.name == "metrics_start" for _, macro in calls(tree))
+    definition = definition_of(metric)
+    bounded = is_bounded(bound_template(definition.sql, context.dialect_of(definition)))
     sampled = tree.is_star or SAMPLE_DATE in tree.named_selects
     bind_run(tree, calendar_run(time, start, end, as_of, context), context)
-    if context.is_oso or bounded or not sampled or (start is None and end is None):
+    if bounded or not sampled or (start is None and end is None):
         return tree
     return within(tree, *covered(time, start, end, context), context)
 

@@ -104,6 +104,8 @@ def _parsed(path: Path, text: str) -> Mapping[str, object]:
         data = json.loads(text)
     except ValueError as error:
         raise ProjectError(f"'{path}' is not JSON: {error}") from None
+    except RecursionError:
+        raise ProjectError(f"'{path}' is not a registry: it is nested too deeply") from None
     if not isinstance(data, Mapping):
         raise ProjectError(f"'{path}' is not a registry", hint='it needs the objects "factory_options" and "metrics"')
     return data

@@ -53,7 +53,7 @@ class RollingConfig(TypedDict, total=False):
 class MetricMetadata:
     """What people are told about a metric. Unknown options and missing ones are reported when it is read."""
 
-    def __init__(self, *, display_name: str = "", description: str = "", **other: object) -> None:
+    def __init__(self, /, *, display_name: str = "", description: str = "", **other: object) -> None:
         self.display_name = display_name
         self.description = description
         self.other = other
@@ -79,6 +79,7 @@ class MetricQueryDef:
 
     def __init__(  # noqa: PLR0913 - the fields of spec oso §3.2, all by name
         self,
+        /,
         *,
         ref: str = "",
         entity_types: Sequence[str] | None = None,

@@ -8,14 +8,14 @@ from typing import cast
 from sqlglot import exp
 
 from tallystick.compiler.aggregate_model import BUCKET, VALUE, N
-from tallystick.compiler.binding import drop_constant_keys
+from tallystick.compiler.binding import bound_template, drop_constant_keys
 from tallystick.compiler.contract import contracted
 from tallystick.compiler.definition_context import DefinitionContext, definition_context
 from tallystick.compiler.lower import key_columns, lower, lower_from_parts
 from tallystick.compiler.model import Model
 from tallystick.compiler.order import parts
 from tallystick.compiler.rolling import roll_over
-from tallystick.compiler.run_dates import EPOCH, SAMPLE_DATE, Run, bind_run, columns_of
+from tallystick.compiler.run_dates import EPOCH, SAMPLE_DATE, Run, bind_run, columns_of, is_bounded
 from tallystick.compiler.span import Span, parameter
 from tallystick.compiler.sql_definition import Stage, compile_definition
 from tallystick.definitions.metric import Aggregate, Metric, SqlQuery
@@ -151,14 +151,18 @@ class _Filling:
 
 
 def _definition(model: Model, metric: Metric, bounds: Bounds, where: Ranged) -> exp.Query:
+    assert isinstance(metric.definition, SqlQuery)  # noqa: S101 - the caller dispatches on the definition
     context = definition_context(where.project, where.dialect, schema=where.schema)
     tree = compile_definition(metric, model, context, stage=Stage.INTERMEDIATE)
-    window, started = model.time.window, any(macro.name == "metrics_start" for _, macro in calls(tree))
+    window, bounded = (
+        model.time.window,
+        is_bounded(bound_template(metric.definition.sql, context.dialect_of(metric.definition))),
+    )
     if window is not None:
         is_bound = any(macro.run for _, macro in calls(tree))
         tree = roll_over(tree, window, bounds.first, bounds.until, context)
     else:
-        is_bound = started or model.time.is_all_time or context.is_oso
+        is_bound = bounded or model.time.is_all_time
         bind_run(tree, _run(model, bounds, context), context)
     if not is_bound:
         tree = _within(tree, bounds)
