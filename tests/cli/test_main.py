@@ -109,3 +109,8 @@ def test_the_summary_in_the_list_is_what_the_command_says_of_itself(
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "tallystick", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("tally ")
+
+
+def test_output_that_nobody_takes_is_written_nowhere(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run(["--version"]) == 0

@@ -37,6 +37,13 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
         write_folder(tmp_path / "file", {}, "dbt")
 
 
+@pytest.mark.parametrize("text", ["bad", "[]", '{"tool": "dbt"}', '{"tool": "dbt", "files": 3}', "[" * 100_000, "\xff"])
+def test_a_manifest_that_cannot_be_read_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / MANIFEST).write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match="does not say"):
+        write_folder(tmp_path, {"a.sql": "1"}, "dbt")
+
+
 def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("keep")
     folder = tmp_path / "out"

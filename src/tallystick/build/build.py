@@ -221,7 +221,7 @@ def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
     is_full = isinstance(definition, SqlQuery) and not definition.incremental and model.time.window is None
     since = direct.refresh_from(model, min(old.covered_end, run.end), project) if old and not is_full else None
     if since is not None and run.since is not None:
-        since = min(since, floor(run.since, model.time.grain or Grain.DAY, direct.calendar(project)))
+        since = min(since, floor(run.since, model.time.grain or Grain.DAY, direct.calendar(project, model)))
     if old is None or since is None or old.definition_hash != target.definition_hash or old.storage != direct.DENSE:
         return direct.create(run.engine, project, target, run.now)
     return direct.refresh(run.engine, project, target, old, since, run.now)

@@ -16,6 +16,7 @@ from tallystick.compiler.aggregate_model import BUCKET, VALUE, N
 from tallystick.compiler.contract import contracted
 from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.lower import bucket_column, key_columns, lower, lower_from_parts, to_text
+from tallystick.compiler.metric_calendar import calendar_of
 from tallystick.compiler.model import Model
 from tallystick.compiler.order import parts
 from tallystick.compiler.span import Span
@@ -49,9 +50,9 @@ class Target:
     look: Callable[[str], pa.Table] | None = None
 
 
-def calendar(project: Project) -> Calendar:
-    """Return the project's calendar."""
-    return Calendar(project.settings.time_zone, project.settings.week_start)
+def calendar(project: Project, model: Model) -> Calendar:
+    """Return the calendar a model's days are counted on."""
+    return calendar_of(project, project.metrics[model.metric])
 
 
 def refresh_from(model: Model, covered_end: datetime, project: Project) -> datetime | None:
@@ -59,7 +60,8 @@ def refresh_from(model: Model, covered_end: datetime, project: Project) -> datet
     if model.time.is_all_time:
         return None
     grain = model.time.grain or Grain.DAY
-    return shift(floor(covered_end, grain, calendar(project)), grain, -project.settings.lookback, calendar(project))
+    days = calendar(project, model)
+    return shift(floor(covered_end, grain, days), grain, -project.settings.lookback, days)
 
 
 def create(engine: Engine, project: Project, target: Target, now: datetime) -> BuiltState:
@@ -69,7 +71,8 @@ def create(engine: Engine, project: Project, target: Target, now: datetime) -> B
         target.start or first_instant(target.look or engine.run, project, target.model, engine.dialect) or target.end
     )
     # Where every row comes later there is still one day to look at, which has none.
-    start = min(start, floor(target.end - timedelta(microseconds=1), Grain.DAY, calendar(project)))
+    days = calendar(project, target.model)
+    start = min(floor(start, Grain.DAY, days), floor(target.end - timedelta(microseconds=1), Grain.DAY, days))
     first, *more = _queries(engine, project, target, start)
     engine.create_as(beside, first)
     for query in more:
@@ -106,7 +109,7 @@ def refresh(
 
 def _queries(engine: Engine, project: Project, target: Target, start: datetime) -> list[str]:
     """Return the queries that compute a model's rows from `start` on: one, or a few where it takes many days each."""
-    model, days = target.model, calendar(project)
+    model, days = target.model, calendar(project, target.model)
     try:
         return [model_query(engine, project, model, Span(start, target.end, days), target.built)]
     except TooManyDaysError as error:
@@ -154,11 +157,12 @@ def _from_built(engine: Engine, project: Project, model: Model, span: Span, buil
 
 def _from_bucket(model: Model, since: datetime, project: Project, dialect: str) -> exp.Expr:
     """Return the predicate over the buckets that hold `since` or come later."""
-    since = floor(since, model.time.grain or Grain.DAY, calendar(project))
+    days = calendar(project, model)
+    since = floor(since, model.time.grain or Grain.DAY, days)
     if model.time.grain is not None and model.time.grain.is_sub_day:
         bound = literal_instant(since, is_date=False, dialect=dialect)
     else:
-        bound = date_literal(local_date(since, calendar(project)), dialect=dialect)
+        bound = date_literal(local_date(since, days), dialect=dialect)
     return exp.GTE(this=exp.column(bucket_column(project.metrics[model.metric])), expression=bound)
 
 

@@ -148,6 +148,8 @@ def _export(
     start: str | None,
     project: Path | None,
 ) -> None:
+    if not schema.strip():
+        raise UsageError("the schema has no name", hint='leave --schema out for "metrics"')
     from tallystick.service import derived
     from tallystick.service.instants import parse_instant
     from tallystick.service.query import select_models

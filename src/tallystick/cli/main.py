@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import StringIO
 from typing import Annotated
 
 import typer
@@ -49,6 +50,9 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; results go to stdout, everything else to stderr."""
+    if sys.stdout is None:
+        # Closed by whoever started this: what is written goes nowhere.
+        sys.stdout = StringIO()
     try:
         outcome = get_command(app).main(list(arguments), prog_name="tally", standalone_mode=False)
         sys.stdout.flush()

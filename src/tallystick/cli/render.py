@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,7 +140,8 @@ def write_sql(sql: str) -> None:
 
 
 def _is_terminal() -> bool:
-    return sys.stdout.isatty() and sys.stdin.isatty()
+    # What a dumb terminal cannot draw would be waited for.
+    return sys.stdout.isatty() and sys.stdin.isatty() and os.environ.get("TERM") != "dumb"
 
 
 # -- plain output -----------------------------------------------------------------------------------------------------

@@ -8,15 +8,15 @@ import numpy as np
 
 from tallystick.collect.read_columns import SeriesColumns, moments, numbers, texts
 from tallystick.compiler.aggregate_model import DENOMINATOR, NUMERATOR, VALUE, N
-from tallystick.compiler.formula_model import formula_tree, operands
+from tallystick.compiler.formula_model import formula_tree
 from tallystick.compiler.lower import bucket_column
+from tallystick.compiler.metric_calendar import calendar_of
 from tallystick.compiler.passes.folding import IS_OTHER
 from tallystick.compiler.passes.numbers import Array, Numbers
 from tallystick.compiler.series import Wanted
 from tallystick.definitions.metric import Aggregate, Formula, Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.errors import EngineError
-from tallystick.sql.calendar import Calendar
 from tallystick.sql.expression import MeasureClass, parse
 
 if TYPE_CHECKING:
@@ -70,16 +70,6 @@ def _of_definition(table: pa.Table, metric: Metric, project: Project, wanted: Wa
         raise EngineError(f"metric '{metric.name}' gives several rows for one bucket", hint="aggregate them in its SQL")
     value = numbers(table.column(_AMOUNT), _AMOUNT)
     return SeriesColumns(bucket=bucket, value=value, n=np.ones(len(keys), np.int64), entity=entity)
-
-
-def calendar_of(project: Project, metric: Metric) -> Calendar:
-    """Return the calendar a metric's days are counted on: its source's, else the project's."""
-    settings, zone = project.settings, None
-    if isinstance(metric.definition, Formula):
-        metric = project.metrics[operands(metric, project.metrics, project.dialect)[0]]
-    if isinstance(metric.definition, Aggregate):
-        zone = project.sources[metric.definition.source].time_zone
-    return Calendar(zone or settings.time_zone, settings.week_start)
 
 
 def is_fractional(metric: Metric, project: Project) -> bool:

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from tallystick.collect.read_answer import calendar_of
 from tallystick.collect.windows import Ruler
 from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.formula_model import operands
 from tallystick.compiler.lower import source_names
+from tallystick.compiler.metric_calendar import calendar_of
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.plan import find_metric, time_views
 from tallystick.compiler.series import Wanted

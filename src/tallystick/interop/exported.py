@@ -79,7 +79,10 @@ class Exported:
     @property
     def not_null(self) -> tuple[str, ...]:
         """Return the columns that are never NULL."""
-        return (self.time_column, *((self.key,) if self.key is not None else ()))
+        if isinstance(self.setting.metric.definition, SqlQuery) or self.key is None:
+            # A query of somebody's own may put out what belongs to nothing.
+            return (self.time_column,)
+        return (self.time_column, self.key)
 
     def description(self) -> str:
         """Return what the model holds, in a sentence after the metric's own."""

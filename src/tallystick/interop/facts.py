@@ -10,6 +10,7 @@ from sqlglot import exp
 from tallystick.build.extent import LONG_AGO, first_instant, registered_start
 from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.lower import lower, to_text
+from tallystick.compiler.metric_calendar import calendar_of
 from tallystick.compiler.model import Model
 from tallystick.compiler.order import parts
 from tallystick.compiler.span import Span
@@ -47,7 +48,8 @@ class Facts:
         first = self._start or self._registered(model) or self._first_row(model)
         if first is None:
             return None
-        return local_date(floor(first, model.time.grain or Grain.DAY, self.calendar), self.calendar)
+        days = calendar_of(self._project, self._project.metrics[model.metric])
+        return local_date(floor(first, model.time.grain or Grain.DAY, days), days)
 
     def columns(self, table: str, schema: str | None = None, catalog: str | None = None) -> Mapping[str, str] | None:
         """Return names and types of a table's columns."""

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from tallystick.compiler.factory_models import FactoryModel
 from tallystick.compiler.lower import to_text
+from tallystick.compiler.metric_calendar import calendar_of
 from tallystick.compiler.model import Model
 from tallystick.compiler.run_dates import EPOCH
 from tallystick.definitions.metric import SqlQuery
@@ -51,8 +52,10 @@ def export(
     The warehouse is asked for columns and for the first row where it can be reached. `start` begins history there.
     """
     facts = Facts(project, start)
-    calendar = facts.calendar
-    tool = Tool(bounds=lambda setting: _bounds(setting, project.warehouse.engine, calendar), written=_table)
+    tool = Tool(
+        bounds=lambda setting: _bounds(setting, project.warehouse.engine, calendar_of(project, setting.metric)),
+        written=_table,
+    )
     try:
         found = contents(project, models, unions, schema, facts, tool)
         if not found.models and not found.derived:
@@ -205,7 +208,7 @@ def _incremental(model: Exported, found: Contents) -> str:
 
 
 def _zone(setting: Setting, project: Project) -> list[tuple[str, str]]:
-    zone = project.settings.time_zone
+    zone = calendar_of(project, setting.metric).zone
     sub_day = setting.model.time.grain is not None and setting.model.time.grain.is_sub_day
     return [] if sub_day or not _is_west_of_utc(zone) else [("cron_tz", _text(zone))]
 

@@ -9,13 +9,16 @@ from tallystick.errors import UsageError
 from tallystick.sql.calendar import Calendar, start_of_day
 
 
-def parse_instant(value: str | date | datetime, project: Project) -> datetime:
-    """Return the UTC instant of a date (its start in the project's zone) or date-time; raise UsageError."""
+def parse_instant(value: str | date | datetime, project: Project, days: Calendar | None = None) -> datetime:
+    """Return the UTC instant of a date or date-time; raise UsageError.
+
+    A date is its start on a calendar, of the project if no other is given.
+    """
     if isinstance(value, str):
         value = _parse(value)
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return start_of_day(value, project_calendar(project))
+    return start_of_day(value, days or project_calendar(project))
 
 
 def project_calendar(project: Project) -> Calendar:

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from tallystick.compiler.aggregate_model import BUCKET
 from tallystick.compiler.lower import lower, source_names, to_text
+from tallystick.compiler.metric_calendar import calendar_of
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.plan import find_metric, metric_models, plan, time_views
 from tallystick.compiler.span import Span
@@ -20,7 +21,7 @@ from tallystick.definitions.metric import Metric, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.definitions.source import Source
 from tallystick.errors import UnknownNameError, UsageError
-from tallystick.service.instants import parse_instant, project_calendar
+from tallystick.service.instants import parse_instant
 from tallystick.sql.calendar import floor, shift, start_of_day, state
 from tallystick.sql.grain import Grain, parse_grain, parse_window
 
@@ -124,13 +125,14 @@ def span(
     as_of: datetime,
 ) -> Span:
     """Return the time a question covers: whole buckets from `start` on, and never beyond the project's clock."""
-    stop = min(parse_instant(end, project), as_of) if end is not None else as_of
-    begin = parse_instant(start, project) if start is not None else project.settings.start
+    days = calendar_of(project, project.metrics[model.metric])
+    stop = min(parse_instant(end, project, days), as_of) if end is not None else as_of
+    begin = parse_instant(start, project, days) if start is not None else project.settings.start
     if begin is not None:
-        begin = floor(begin, model.time.grain or Grain.DAY, project_calendar(project))
+        begin = floor(begin, model.time.grain or Grain.DAY, days)
         if begin >= stop:
             raise UsageError(f"nothing lies between {begin:%Y-%m-%d} and {stop:%Y-%m-%d}", hint="check start and end")
-    return Span(begin, stop, project_calendar(project))
+    return Span(begin, stop, days)
 
 
 def run(
@@ -196,7 +198,7 @@ def settle_seconds(project: Project, model: Model) -> int:
 
 def bucket_end(bucket: date | datetime, project: Project, model: Model) -> datetime:
     """Return the instant at which a bucket ends; a rolling or all-time value ends with its day."""
-    calendar = project_calendar(project)
+    calendar = calendar_of(project, project.metrics[model.metric])
     if isinstance(bucket, datetime):
         start = bucket.replace(tzinfo=UTC) if bucket.tzinfo is None else bucket
     else:

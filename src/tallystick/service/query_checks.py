@@ -91,7 +91,7 @@ def _of_each_kind(models: Iterable[Model]) -> Iterator[Model]:
 
 
 def _asked(metric: Metric, model: Model, project: Project, engine: Engine) -> Iterator[Diagnostic]:
-    span, at = Span(_SOME_DAY, _SOME_DAY + timedelta(days=1), calendar(project)), metric.origin.of("sql")
+    span, at = Span(_SOME_DAY, _SOME_DAY + timedelta(days=1), calendar(project, model)), metric.origin.of("sql")
     if is_faulty(metric, model, definition_context(project)):
         return  # told where the definition is read
     try:
