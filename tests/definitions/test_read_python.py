@@ -224,6 +224,37 @@ def test_a_modifier_that_fails_costs_its_settings_only(read):
 
 
 @pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ('{"nonsense": 1}', "it returned 'nonsense', which is none of kind_options, audits, tags"),
+        ('["a"]', "it returned list, not a dict"),
+        ('{"tags": "text"}', "it returned tags that are not a list of texts"),
+        ('{"audits": ["no_gaps"]}', "it returned audits that are not a list of (name, {argument: value})"),
+        ('{"kind_options": 3}', "it returned kind_options that are not a dict"),
+    ],
+)
+def test_a_modifier_that_says_something_else_than_it_may_is_told(read, answer, message):
+    head = f"{HEAD}def odd(config):\n    return {answer}\n"
+    metrics, findings = read(M.format(', entity_types=["artifact"]'), head=head, options="metadata_modifiers=[odd], ")
+    assert len(metrics) == 1 and codes(findings) == ["modifier-failed"]
+    assert message in findings[0].message
+
+
+def test_definitions_are_dataclasses_as_osos_are(read):
+    head = (
+        HEAD
+        + """
+from dataclasses import asdict, replace
+base = MetricQueryDef(ref="m.sql", over_all_time=True, metadata=MetricMetadata(display_name="A", description="B"))
+assert base == replace(base) and base != replace(base, ref="n.sql")
+assert asdict(base)["metadata"] == {"display_name": "A", "description": "B"}
+"""
+    )
+    metrics, findings = read('"a": base, "b": replace(base, entity_types=["project"]),', head=head)
+    assert [(metric.name, len(metric.views.entities)) for metric in metrics] == [("a", 3), ("b", 1)] and findings == []
+
+
+@pytest.mark.parametrize(
     ("head", "message", "line"),
     [
         ("import tally_no_such_module\n", "No module named", 1),

@@ -13,7 +13,7 @@ from tallystick.definitions.metric import Metric, SqlQuery, Views, type_of_var
 from tallystick.definitions.origin import Origin
 from tallystick.definitions.oso_options import OSO_ENTITIES, Audit, OsoOptions, TableOptions
 from tallystick.definitions.registry import MetricMetadata, MetricQueryDef, Modifier, RollingConfig
-from tallystick.definitions.registry_values import checked_definition, checked_options
+from tallystick.definitions.registry_values import checked_definition, checked_options, is_audits, is_texts
 from tallystick.errors import DefinitionError, Location
 from tallystick.sql.grain import OVER_ALL_TIME, Grain, Window, WindowUnit, parse_grain
 
@@ -356,18 +356,43 @@ def _table_options(
     tags: list[str] = []
     for modifier in modifiers:
         try:
-            answer = modifier(config)
-            if isinstance(answer, tuple):
-                answer = {"audits": [answer]}
-            if isinstance(answer, Mapping):
-                kind |= answer.get("kind_options") or {}
-                audits += _audits(answer.get("audits"))
-                tags += map(str, answer.get("tags") or ())
+            answer = _answered(modifier(config))
+            kind |= cast("Mapping[str, object]", answer.get("kind_options") or {})
+            audits += _audits(answer.get("audits"))
+            tags += cast("Sequence[str]", answer.get("tags") or ())
         except Exception as error:  # noqa: BLE001 - a user's function may fail in any way
             name = getattr(modifier, "__name__", "a modifier")
             message = f"{name} failed for {config['table_name']}: {type(error).__name__}: {error}"
             reading.report("modifier-failed", message, key, hint="its settings are left out", warning=True)
     return TableOptions(kind_options=MappingProxyType(kind), audits=tuple(audits), tags=tuple(tags))
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+_ANSWERS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "kind_options": (_is_dict, "a dict"),
+    "audits": (is_audits, "a list of (name, {argument: value})"),
+    "tags": (is_texts, "a list of texts"),
+}
+
+
+def _answered(answer: object) -> Mapping[str, object]:
+    """Return what a modifier says, as a dict; raise TypeError where it says something else than it may."""
+    if answer is None:
+        return {}
+    if isinstance(answer, tuple):
+        answer = {"audits": [answer]}
+    if not isinstance(answer, Mapping):
+        raise TypeError(f"it returned {type(answer).__name__}, not a dict of {', '.join(_ANSWERS)}")
+    for name, value in answer.items():
+        if name not in _ANSWERS:
+            raise TypeError(f"it returned '{name}', which is none of {', '.join(_ANSWERS)}")
+        is_fine, what = _ANSWERS[name]
+        if value is not None and not is_fine(value):
+            raise TypeError(f"it returned {name} that are not {what}")
+    return answer
 
 
 def definition_of_json(entry: Mapping[str, object]) -> MetricQueryDef:

@@ -50,8 +50,12 @@ class RollingConfig(TypedDict, total=False):
     slots: int
 
 
+@dataclass(init=False)
 class MetricMetadata:
     """What people are told about a metric. Unknown options and missing ones are reported when it is read."""
+
+    display_name: str
+    description: str
 
     def __init__(self, /, *, display_name: str = "", description: str = "", **other: object) -> None:
         self.display_name = display_name
@@ -71,11 +75,28 @@ MetricQueryConfig = dict[str, object]
 """What a modifier is told about one table: its name, reference, metadata, tags and so on (spec oso §3.1)."""
 
 
+@dataclass(init=False)
 class MetricQueryDef:
     """A metric: the file of its query (`ref`), and the views of it that are wanted.
 
     Options that are unknown, missing or of another kind are reported when it is read: one metric never hides another.
     """
+
+    ref: str
+    entity_types: Sequence[str] | None
+    vars: Mapping[str, Value | Sequence[Value]] | None
+    name: str | None
+    dialect: str | None
+    rolling: RollingConfig | None
+    time_aggregations: Sequence[str] | None
+    over_all_time: bool
+    is_intermediate: bool
+    enabled: bool
+    incremental: bool
+    metadata: MetricMetadata | None
+    additional_tags: Sequence[str] | None
+    audits: Sequence[tuple[str, Mapping[str, object]]] | None
+    incremental_audits: Sequence[tuple[str, Mapping[str, object]]] | None
 
     def __init__(  # noqa: PLR0913 - the fields of spec oso §3.2, all by name
         self,
