@@ -21,7 +21,7 @@ expr = "count(*)"
 grains = ["day", "week", "6h"]
 rolling = [3]
 [metrics.twice]
-formula = "rows * 2"
+expr = "rows * 2"
 grains = ["day"]
 """
 ZONES = ("America/Los_Angeles", "Asia/Tokyo", "Asia/Kolkata")
@@ -58,6 +58,7 @@ def test_days_are_whole_and_final_when_they_are_over(project, zone):
 def test_building_in_steps_gives_the_rows_of_a_query(project, zone):
     for as_of in ("2024-04-08T02:00:00Z", "2024-04-10T16:00:00Z", "2024-04-11T05:00:00Z", "2024-04-12T02:00:00Z"):
         with project(zone, as_of) as workspace:
+            assert not workspace.project.errors
             assert not workspace.build().failed
             for model in workspace.models():
                 keep = lambda found: [tuple(row[name] for name in ("bucket", "value")) for row in found]  # noqa: E731

@@ -20,14 +20,15 @@ from tallystick.build.direct import Target
 from tallystick.build.one_pass import Found, build_family, look
 from tallystick.build.report import Action, BuildReport, BuiltModel, Progress
 from tallystick.build.state import BuiltState
+from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.derived_models import project_derived
 from tallystick.compiler.factory_models import FactoryModel
 from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.family import Family, families
-from tallystick.compiler.order import circles, in_a_circle, in_order
-from tallystick.definitions.metric import SqlQuery
+from tallystick.compiler.order import circles, in_a_circle, in_order, parts
+from tallystick.definitions.metric import Formula, SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
 from tallystick.errors import CompileError, EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
@@ -134,6 +135,8 @@ class _Run:
     apart: list[Model] = field(default_factory=list)
     """Models of queries that cannot be built together."""
     closes_gaps: bool = False
+    anew: set[str] = field(default_factory=set)
+    """Metrics that were there and were built from nothing: what is worked out from them has to be, too."""
 
     @property
     def states(self) -> Mapping[str, BuiltState]:
@@ -201,6 +204,7 @@ def _build_family(run: _Run, family: Family, before: Found | None) -> None:
             run.finish(_failure(model, outcome))
         return
     run.closes_gaps |= not outcome.leaves_gaps
+    run.anew |= outcome.anew
     for built in outcome.states:
         if built.model in run.asked:
             run.finish(_success(run, built, seconds / len(outcome.states)))
@@ -216,6 +220,8 @@ def _build_directly(run: _Run, model: Model) -> None:
 
 def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
     project, old = run.project, run.states.get(model.name)
+    if model.name not in run.before.relations or _reads_anew(run, model):
+        old = None
     target = Target(model, definition_hash(model, project), project.settings.start, run.end, run.current, run.look)
     definition = project.metrics[model.metric].definition
     is_full = isinstance(definition, SqlQuery) and not definition.incremental and model.time.window is None
@@ -224,7 +230,16 @@ def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
         since = min(since, floor(run.since, model.time.grain or Grain.DAY, direct.calendar(project, model)))
     if old is None or since is None or old.definition_hash != target.definition_hash or old.storage != direct.DENSE:
         return direct.create(run.engine, project, target, run.now)
+    if direct.has_other_types(run.engine, project, target, since):
+        return direct.create(run.engine, project, target, run.now)
     return direct.refresh(run.engine, project, target, old, since, run.now)
+
+
+def _reads_anew(run: _Run, model: Model) -> bool:
+    """Tell whether a model is worked out from one that this build made from nothing."""
+    if not run.anew or not isinstance(run.project.metrics[model.metric].definition, Formula):
+        return False
+    return any(part.metric in run.anew for part in parts(model, run.project, definition_context(run.project)))
 
 
 def _attempt(work: Callable[[], Built]) -> tuple[Built | TallystickError, float]:

@@ -107,6 +107,19 @@ def refresh(
         return record(engine, target, old.covered_start, now)
 
 
+def has_other_types(engine: Engine, project: Project, target: Target, since: datetime) -> bool:
+    """Tell whether a query's columns are of other types than those of the table it is to go into.
+
+    Asked of embedded engines only, whose tables have exactly the types of the query that made them.
+    """
+    if not engine.capabilities.one_pass:
+        return False
+    query, *_ = _queries(engine, project, target, since)
+    fresh = engine.columns(f"({query}) AS fresh")
+    held = engine.columns(state.table(engine, target.model.name))
+    return any(kind != held.get(name) for name, kind in fresh.items() if kind.strip('"') != "NULL")
+
+
 def _queries(engine: Engine, project: Project, target: Target, start: datetime) -> list[str]:
     """Return the queries that compute a model's rows from `start` on: one, or a few where it takes many days each."""
     model, days = target.model, calendar(project, target.model)

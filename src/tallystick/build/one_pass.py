@@ -8,9 +8,17 @@ from datetime import datetime
 
 from tallystick.build import one_pass_append, one_pass_state, one_pass_sweep, state
 from tallystick.build.one_pass_arrays import write_days
+from tallystick.build.one_pass_changes import (
+    drop_dictionaries,
+    forget_dictionaries,
+    gathered_types,
+    keep_history,
+    retire_views,
+)
 from tallystick.build.one_pass_publish import DENSE, Publication, publish
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
+from tallystick.compiler.definition_hash import definition_hashes
 from tallystick.compiler.one_pass import append, interning, measures, tables
 from tallystick.compiler.one_pass.days import day_of, number
 from tallystick.compiler.one_pass.family import Family, Member
@@ -25,7 +33,7 @@ from tallystick.compiler.span import Span
 from tallystick.compiler.sweep.calendar import DayTable, day_table
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
-from tallystick.errors import NotTogetherError
+from tallystick.errors import EngineError, NotTogetherError
 from tallystick.sql.calendar import Calendar, floor_date, local_date, shift_date, start_of_day
 from tallystick.sql.grain import Grain
 
@@ -53,10 +61,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What models of a family are now, and whether rows were replaced whose gaps may stay in the file for a while."""
+    """What models of a family are now, and whether rows were replaced whose gaps may stay in the file for a while.
+
+    `anew` are the metrics that were there and were built from nothing.
+    """
 
     states: list[BuiltState]
     leaves_gaps: bool
+    anew: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +150,10 @@ def _build(job: Job, since: datetime | None, before: Found | None) -> Together:
     groups: dict[int, list[tuple[Member, Stored]]] = {}
     anew: list[Member] = []
     known = one_pass_state.read(job.engine)
+    hashes = {member.prefix: definition_hashes(member.models, job.project) for member in job.family.members}
     for member in job.family.members:
         stored = known.get(member.prefix)
+        keep_history(job.engine, hashes[member.prefix], before.states)
         day = None if stored is None or not is_current else reread_from(job, member, stored, since)
         if stored is None or day is None:
             anew.append(member)
@@ -148,14 +162,22 @@ def _build(job: Job, since: datetime | None, before: Found | None) -> Together:
     targets: dict[str, Publication] = {}
     for day, found in groups.items():
         extended = extend(job, found, day)
-        targets |= {stored.prefix: Publication(job.family, member, stored, day) for member, stored in extended}
+        targets |= {
+            stored.prefix: Publication(job.family, member, stored, day, hashes[stored.prefix])
+            for member, stored in extended
+        }
         anew += [member for member, _ in found if member.prefix not in targets]
     if anew:
         embedded(job.engine).use_threads(None)
-        created = _create(job, anew, is_new=is_new)
-        targets |= {stored.prefix: Publication(job.family, member, stored, None) for member, stored in created}
+        for member in anew:
+            retire_views(job.engine, member, known.get(member.prefix))
+        targets |= {
+            stored.prefix: Publication(job.family, member, stored, None, hashes[stored.prefix])
+            for member, stored in _create(job, anew, is_new=is_new)
+        }
     states = _publish_all(job, [targets[member.prefix] for member in job.family.members], before)
-    return Together(states, leaves_gaps=all(target.stored.gaps for target in targets.values()))
+    leaves_gaps = all(target.stored.gaps for target in targets.values())
+    return Together(states, leaves_gaps, frozenset(member.metric for member in anew if member.prefix in known))
 
 
 def _publish_all(job: Job, targets: Sequence[Publication], before: Found) -> list[BuiltState]:
@@ -177,8 +199,13 @@ def _has_current_memberships(job: Job) -> bool:
     one_pass_state.write_family(job.engine, job.family, mark)
     embedded(job.engine).use_threads(None)
     query = interning.membership_changed(job.family, job.reads, job.schema)
-    if not job.engine.rows(query)[0]["changed"]:
-        return True
+    try:
+        if not job.engine.rows(query)[0]["changed"]:
+            return True
+    except EngineError:
+        # Keys of another type by now cannot be compared with those that are numbered.
+        drop_dictionaries(job.engine, job.family)
+        return False
     numbers = job.engine.rows(interning.next_numbers(job.family, job.schema))[0]
     one_pass_state.spoil_family(job.engine, job.family)
     execute(job.engine, interning.forget_pairs(job.family, job.schema))
@@ -192,7 +219,8 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> list[tuple[
     created: list[tuple[Member, Stored]] = []
     found = streams(members)
     facts = read_source(job, found, Span(None, job.end, job.calendar))
-    number_entities(job, found, is_new=is_new)
+    types = facts[found[0].table].types
+    number_entities(job, found, is_new=is_new or forget_dictionaries(engine, job.schema, family, types))
     firsts = [f.first for f in facts.values() if f.first is not None]
     first = min(firsts, default=job.last)
     calendar = _days(job, first, members)
@@ -209,7 +237,7 @@ def _create(job: Job, members: Sequence[Member], *, is_new: bool) -> list[tuple[
             write_days(engine, calendar)
             execute(engine, tables.create_tables(plan, mine))
         sizes = {name: f.magnitude for stream in mine for name, f in facts[stream.table].facts.items()}
-        created.append((member, write_stored(job, plan, family, sizes)))
+        created.append((member, write_stored(job, plan, family, sizes, gathered_types(mine, facts))))
     return created
 
 
@@ -260,7 +288,7 @@ def pair_up(job: Job, eid: int) -> None:
 def settled(job: Job) -> int:
     """Return the first day the next build reads again: the lookback, and a day that has not ended."""
     whole = start_of_day(day_of(job.last + 1), job.calendar) <= job.end
-    return min(job.last + 1 - job.project.settings.lookback, job.last + 1 if whole else job.last)
+    return (job.last + 1 if whole else job.last) - job.project.settings.lookback
 
 
 def _plan(job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, Measured], extent: Extent) -> Plan:
@@ -285,7 +313,9 @@ def _plan(job: Job, member: Member, mine: tuple[Stream, ...], facts: dict[str, M
     return Plan(job.family, member, stored, job.schema, extent, packings, frozenset(raw))
 
 
-def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float]) -> Stored:
+def write_stored(
+    job: Job, plan: Plan, family: Family, sizes: dict[str, float], types: dict[str, dict[str, str]]
+) -> Stored:
     """Write the state of a metric whose tables were just written, and return it."""
     stored = Stored(
         prefix=plan.member.prefix,
@@ -299,6 +329,7 @@ def write_stored(job: Job, plan: Plan, family: Family, sizes: dict[str, float]) 
         end=job.end,
         magnitudes=sizes,
         raw_keys=tuple(sorted(plan.raw_keys)),
+        types=types,
     )
     one_pass_state.write(job.engine, stored)
     return stored
@@ -329,6 +360,10 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
     found = streams([member for member, _ in members])
     embedded(job.engine).use_threads(1 if _reads_little(job, since) else None)
     facts = read_source(job, found, Span(begin, job.end, job.calendar))
+    of = {member.prefix: tuple(stream for stream in found if stream.member is member) for member, _ in members}
+    alike = {stored.prefix for _, stored in members if gathered_types(of[stored.prefix], facts) == stored.types}
+    if not alike:
+        return []
     few = sum(measured.rows for measured in facts.values()) <= FEW
     embedded(job.engine).use_threads(1 if few else None)
     number_entities(job, found, is_new=False)
@@ -336,8 +371,10 @@ def extend(job: Job, members: Sequence[tuple[Member, Stored]], since: int) -> li
     calendar = _days(job, first, [member for member, _ in members])
     extended: list[tuple[Member, Stored]] = []
     for member, stored in members:
-        mine = tuple(stream for stream in found if stream.member is member)
-        if all(measures.fits(stored.layout, s, facts[s.table], stored.bounds, stored.raw_keys) for s in mine):
+        mine = of[member.prefix]
+        if member.prefix in alike and all(
+            measures.fits(stored.layout, s, facts[s.table], stored.bounds, stored.raw_keys) for s in mine
+        ):
             extended.append((member, _append(job, stored, mine, facts, calendar, since)))
     return extended
 
@@ -409,7 +446,7 @@ def _days(job: Job, first: int, members: Sequence[Member]) -> DayTable:
 def measure(engine: Engine, stream: Stream) -> Measured:
     """Measure a gathered stream."""
     types = engine.columns(work(stream.table))
-    return measures.measured(stream, engine.rows(measures.measuring(stream, types))[0])
+    return measures.measured(stream, engine.rows(measures.measuring(stream, types))[0], types)
 
 
 def max_uid(job: Job, stream: Stream, facts: Measured, raw: set[str]) -> int:

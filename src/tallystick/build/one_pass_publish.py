@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from tallystick.build import one_pass_state, relations
 from tallystick.build.one_pass_dense import MOST, write_out
 from tallystick.build.one_pass_state import Stored
 from tallystick.build.state import BuiltState
-from tallystick.compiler.definition_hash import definition_hashes
 from tallystick.compiler.lower import bucket_column
 from tallystick.compiler.model import Model, TimeView
 from tallystick.compiler.one_pass.days import as_date, day_of, number
@@ -40,6 +39,7 @@ class Publication:
     member: Member
     stored: Stored
     since: int | None
+    hashes: Mapping[Model, str] = field(default_factory=dict)
 
 
 def publish(
@@ -61,7 +61,7 @@ def publish(
     storage = project.warehouse.storage
     mark = "" if storage == DENSE else _print(project, target)
     found: list[BuiltState] = []
-    for model, hashed in definition_hashes(target.member.models, project).items():
+    for model, hashed in target.hashes.items():
         built = BuiltState(
             model=model.name,
             metric=model.metric,

@@ -26,7 +26,7 @@ class Stored:
 
     `family` is empty where models were built apart since, or memberships changed: what is stored may not be gone on with.
     `first`, `last` and `settled` are day numbers. `magnitudes` prove that sums fit, as they were when it was built, with
-    `grown`, what was appended since; `raw_keys` are distinct keys that are their own numbers. `gaps` counts the
+    `grown`, what was appended since; `raw_keys` are distinct keys that are their own numbers. `types` are those of what was gathered. `gaps` counts the
     builds since the last one that left no gaps in tables. `views` is a print of its views.
     """
 
@@ -41,6 +41,7 @@ class Stored:
     end: datetime
     magnitudes: dict[str, float]
     raw_keys: tuple[str, ...]
+    types: dict[str, dict[str, str]]
     grown: float = 0.0
     gaps: int = 0
     views: str = ""
@@ -87,6 +88,7 @@ def write(engine: Engine, stored: Stored) -> None:
         "models": stored.models,
         "magnitudes": stored.magnitudes,
         "raw_keys": stored.raw_keys,
+        "types": stored.types,
         "views": stored.views,
     }
     texts = map(_text, (stored.prefix, stored.family, stored.metric, json.dumps(facts)))
@@ -157,6 +159,7 @@ def _stored(row: dict[str, Any], facts: dict[str, Any]) -> Stored:
         end=row["covered_end"].replace(tzinfo=UTC),
         magnitudes=facts["magnitudes"],
         raw_keys=tuple(facts["raw_keys"]),
+        types=facts["types"],
         grown=row["grown"],
         gaps=row["gaps"],
         views=facts["views"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from tallystick.build import state
@@ -67,6 +68,23 @@ def keep_old(engine: Engine, name: str, new_hash: str, now: datetime) -> None:
     _forget(engine, kept)
     engine.rename([(name, kept)])
     state.retire(engine, old, kept, now)
+
+
+def make_lasting(engine: Engine, model: str, definition_hash: str) -> None:
+    """Turn views of what a definition built before into tables: what they read is about to be gone on with."""
+    for name in state.kept(engine, model, definition_hash):
+        if engine.kind(name) == "VIEW":
+            engine.create_as(f"_next_{name}", f"SELECT * FROM {engine.qualified(name)}")
+            engine.drop(name)
+            engine.rename([(f"_next_{name}", name)])
+
+
+def retire_views(engine: Engine, models: Collection[str]) -> None:
+    """Drop the views of models that are no longer asked for, whose tables are about to hold something else."""
+    for name in sorted(models):
+        if engine.kind(name) == "VIEW":
+            engine.drop(name)
+            state.forget(engine, name)
 
 
 def _kept_name(name: str, old_hash: str) -> str:

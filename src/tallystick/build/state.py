@@ -143,6 +143,12 @@ def retirements(engine: Engine, relation: str) -> frozenset[datetime]:
     return frozenset(row["built_at"].replace(tzinfo=UTC) for row in rows)
 
 
+def kept(engine: Engine, model: str, definition_hash: str) -> list[str]:
+    """Return the relations in which what a definition of a model built before is kept."""
+    where = f"model = {_text(model)} AND definition_hash = {_text(definition_hash)}"
+    return [row["relation"] for row in engine.rows(f"SELECT relation FROM {table(engine, HISTORY)} WHERE {where}")]
+
+
 def forget_retired(engine: Engine, relation: str) -> None:
     """Remove the records of rows kept under a name, which were dropped."""
     engine.execute(f"DELETE FROM {table(engine, HISTORY)} WHERE relation = {_text(relation)}")

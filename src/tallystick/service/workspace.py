@@ -16,6 +16,7 @@ from tallystick.definitions.diagnostics import Diagnostic
 from tallystick.definitions.load import load as load_project
 from tallystick.definitions.metric import Metric
 from tallystick.definitions.project import Project
+from tallystick.errors import UsageError
 from tallystick.service import derived, query, render
 from tallystick.service.instants import parse_instant
 from tallystick.service.stores import made_in
@@ -214,7 +215,7 @@ class Workspace:
         """Materialise models in the warehouse: what is new plus the lookback. `select` names metrics or models.
 
         `restate` is a range whose rows have changed since: it is read again, and everything that follows from it.
-        Raise UsageError where its end lies before its start.
+        Raise UsageError where its end lies before its start, or `end` before `start`.
         """
         from tallystick.build.build import build
 
@@ -224,6 +225,9 @@ class Workspace:
         models = query.select_models(self.project, asked) if asked or not select else ()
         stop = min(parse_instant(end, self.project), self.as_of) if end is not None else self.as_of
         project = query.starting_at(self.project, start)
+        begin = project.settings.start
+        if start is not None and begin is not None and begin >= stop:
+            raise UsageError(f"nothing lies between {begin:%Y-%m-%d} and {stop:%Y-%m-%d}", hint="check start and end")
         since = query.restated_from(self.project, restate)
         return build(
             self._write(),

@@ -47,6 +47,11 @@ def _others(family: Family) -> list[str]:
     return [entity for entity in family.entities if not _is_anchor(family, entity)]
 
 
+def dictionary_tables(family: Family) -> list[str]:
+    """Return the tables in which the entities of a family are numbered and paired."""
+    return [base_table(family), closure_table(family), *(entity_table(family, entity) for entity in _others(family))]
+
+
 def keys_table(stream: Stream) -> str:
     """Return the dictionary of the keys of a distinct count; it belongs to its metric."""
     assert stream.measure is not None  # noqa: S101 - only distinct counts have keys

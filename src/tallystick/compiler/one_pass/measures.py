@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tallystick.compiler.one_pass.gather import DAY, KEY, Stream
@@ -25,13 +25,17 @@ _FLOATS = frozenset({"DOUBLE", "FLOAT"})
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is known about a gathered stream: rows, days (None if it is empty), facts by cell, and the range of its keys."""
+    """What is known about a gathered stream.
+
+    Rows, days (None if it is empty), facts by cell, the range of its keys, and the types of its columns.
+    """
 
     rows: int
     first: int | None
     last: int | None
     facts: Mapping[str, Facts]
     keys: tuple[int, int] | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
 
 
 def measuring(stream: Stream, types: Mapping[str, str]) -> str:
@@ -50,13 +54,12 @@ def measuring(stream: Stream, types: Mapping[str, str]) -> str:
     return f"SELECT {', '.join(columns)} FROM {work(stream.table)}"
 
 
-def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
+def measured(stream: Stream, row: Mapping[str, Any], types: Mapping[str, str]) -> Measured:
     """Read the result of `measuring`."""
     if stream.measure is not None:
         keys = (row["low"], row["high"]) if row.get("low") is not None else None
-        return Measured(
-            row["rows"], row["first"], row["last"], {stream.measure.name: Facts(has_null=bool(row["missing"]))}, keys
-        )
+        counted = {stream.measure.name: Facts(has_null=bool(row["missing"]))}
+        return Measured(row["rows"], row["first"], row["last"], counted, keys, types)
     facts = {
         part: Facts(
             bool(row[f"{part}_null"]),
@@ -66,7 +69,7 @@ def measured(stream: Stream, row: Mapping[str, Any]) -> Measured:
         )
         for part in _sums(stream)
     }
-    return Measured(row["rows"], row["first"], row["last"], facts)
+    return Measured(row["rows"], row["first"], row["last"], facts, types=types)
 
 
 def is_raw(keys: tuple[int, int] | None) -> bool:

@@ -1,0 +1,147 @@
+"""Builds after something else than rows has changed: types of columns, views that are asked for, definitions, mappings."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from tallystick.errors import UsageError
+from tallystick.service.workspace import load
+
+TALLY = '[project]\nname = "c"\nas_of = {}-01T00:00:00Z\nlookback = 0\n[warehouse]\npath = "w.duckdb"\nstorage = "{}"\n'
+SOURCE = """
+[entities.repo]
+rolls_up_to = "team"
+through = "main.teams"
+[entities.team]
+[sources.ev]
+table = "main.ev"
+time = "ts"
+entities = { repo = "repo" }
+"""
+TOTAL = '[metrics.total]\nsource = "ev"\nexpr = "{}"\nentities = {}\ngrains = {}\n'
+USERS = '[metrics.users]\nsource = "ev"\nexpr = "count(distinct who)"\nentities = ["all"]\ngrains = ["day"]\nrolling = [3]\n'
+MEDIAN = '[metrics.middle]\nsource = "ev"\nexpr = "median(x)"\nentities = ["all"]\ngrains = ["day"]\n'
+TWICE = '[metrics.twice]\nexpr = "total * 2"\nentities = ["team"]\ngrains = ["day"]\n'
+ROWS = """
+CREATE TABLE ev AS SELECT TIMESTAMP '2024-01-01 10:00' + i * INTERVAL 1 DAY AS ts, ['a', 'b', 'c'][1 + i % 3] AS repo,
+    i % 2 AS who, 1 + i % 2 AS x FROM range(60) t(i);
+CREATE TABLE teams AS SELECT * FROM (VALUES ('a', 'p'), ('b', 'p'), ('c', 'q')) v(repo_id, team_id)
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return a function that opens a project with some metrics at the first of a month, and its warehouse."""
+
+    def opening(*metrics, month="2024-02", storage="change_points"):
+        (tmp_path / "definitions").mkdir(exist_ok=True)
+        (tmp_path / "tally.toml").write_text(TALLY.format(month, storage))
+        (tmp_path / "definitions" / "c.toml").write_text(SOURCE + "".join(metrics))
+        if not (tmp_path / "w.duckdb").exists():
+            sql(ROWS)
+        return load(tmp_path)
+
+    def sql(text):
+        with duckdb.connect(str(tmp_path / "w.duckdb")) as warehouse:
+            return warehouse.execute(text).fetchall()
+
+    opening.sql = sql
+    return opening
+
+
+def total(expr="sum(x)", entities=("all",), grains=("day", "month")):
+    return TOTAL.format(expr, list(entities), list(grains)).replace("'", '"')
+
+
+def assert_built_as_asked(workspace):
+    assert not workspace.project.errors and workspace.models()
+    assert not (report := workspace.build()).failed, report
+    for model in workspace.models():
+        wanted = workspace.query(model.metric, model=model.name).to_pylist()
+        got = workspace.read(model.metric, model=model.name).to_pylist()
+        named = [{key: row[key] for key in got[0]} for row in wanted] if got else wanted
+        assert sorted(map(repr, _plain(got))) == sorted(map(repr, _plain(named))), model.name
+
+
+def _plain(rows):
+    return [{key: float(value) if key == "value" else value for key, value in row.items()} for row in rows]
+
+
+def test_columns_that_hold_more_by_now_are_built_anew(project):
+    metrics = total(), USERS, MEDIAN
+    with project(*metrics) as workspace:
+        assert_built_as_asked(workspace)
+    project.sql("ALTER TABLE ev ALTER x TYPE DOUBLE; ALTER TABLE ev ALTER who TYPE DECIMAL(10, 1)")
+    project.sql("INSERT INTO ev VALUES ('2024-02-03', 'a', 0.1, 0.4), ('2024-02-03', 'a', 0.4, 0.4)")
+    with project(*metrics, month="2024-03") as workspace:
+        assert_built_as_asked(workspace)
+
+
+def test_keys_that_are_text_by_now_are_built_anew(project):
+    metrics = total(entities=("all", "repo", "team")), USERS
+    project.sql(ROWS.replace("['a', 'b', 'c'][1 + i % 3]", "i % 3").replace("'a', 'p'", "0, 'p'").replace("'b'", "1").replace("'c'", "2"))  # fmt: skip
+    with project(*metrics) as workspace:
+        assert_built_as_asked(workspace)
+    project.sql("ALTER TABLE ev ALTER repo TYPE VARCHAR; ALTER TABLE ev ALTER who TYPE VARCHAR")
+    project.sql(
+        "ALTER TABLE teams ALTER repo_id TYPE VARCHAR; INSERT INTO ev VALUES ('2024-02-03', 'shop', 'guest', 4)"
+    )
+    with project(*metrics, month="2024-03") as workspace:
+        assert_built_as_asked(workspace)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"entities": ("all", "team")}, {"entities": ("all", "repo")}),
+        ({"entities": ("all", "repo")}, {"entities": ("repo",)}),
+        ({"grains": ("day", "week", "month")}, {"grains": ("day", "month")}),
+    ],
+)
+def test_views_that_are_not_asked_for_any_more_are_gone(project, before, after):
+    with project(total(**before)) as workspace:
+        assert_built_as_asked(workspace)
+        old = {model.name for model in workspace.models()}
+    with project(total(**after)) as workspace:
+        assert_built_as_asked(workspace)
+        gone = old - {model.name for model in workspace.models()}
+    there = {name for (name,) in project.sql("SELECT view_name FROM duckdb_views() WHERE schema_name = 'tally'")}
+    assert gone and not gone & there
+    assert not gone & {name for (name,) in project.sql("SELECT model FROM tally._models")}
+
+
+def test_what_a_definition_built_is_kept_as_it_was_when_it_comes_back(project):
+    for month, expr in (("2024-01", "count(*)"), ("2024-02", "sum(x)"), ("2024-03", "count(*)")):
+        with project(total(expr, grains=("day",)), month=month) as workspace:
+            assert not workspace.build().failed
+        if month == "2024-02":
+            ((kept, end),) = project.sql("SELECT relation, covered_end FROM tally._model_history")
+            rows = project.sql(f"SELECT * FROM tally.{kept} ORDER BY ALL")
+    assert end.month == 1
+    assert project.sql(f"SELECT * FROM tally.{kept} ORDER BY ALL") == rows
+    assert len(project.sql("FROM tally.total_to_all_daily")) == 60
+
+
+def test_formulas_follow_a_changed_mapping(project):
+    metrics = total(entities=("team",), grains=("day",)), TWICE
+    with project(*metrics) as workspace:
+        assert_built_as_asked(workspace)
+    project.sql("INSERT INTO teams VALUES ('a', 'q')")
+    with project(*metrics, month="2024-03") as workspace:
+        assert_built_as_asked(workspace)
+
+
+def test_a_table_that_is_gone_is_made_again(project):
+    with project(MEDIAN) as workspace:
+        assert_built_as_asked(workspace)
+    project.sql("DROP TABLE tally.middle_to_all_daily")
+    with project(MEDIAN, month="2024-03") as workspace:
+        assert_built_as_asked(workspace)
+
+
+def test_an_end_before_the_start_is_refused(project):
+    with project(total()) as workspace:
+        assert_built_as_asked(workspace)
+        with pytest.raises(UsageError, match="nothing lies between 2024-01-05 and 2024-01-01"):
+            workspace.build(start="2024-01-05", end="2024-01-01")
