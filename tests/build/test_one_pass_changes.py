@@ -91,6 +91,20 @@ def test_keys_that_are_text_by_now_are_built_anew(project):
         assert_built_as_asked(workspace)
 
 
+def test_models_whose_entities_are_numbered_anew_are_gone_until_they_are_built(project):
+    metrics = total(entities=("repo",)), USERS.replace('["all"]', '["repo"]')
+    project.sql(ROWS.replace("['a', 'b', 'c'][1 + i % 3]", "i % 3"))
+    with project(*metrics) as workspace:
+        assert_built_as_asked(workspace)
+    project.sql("ALTER TABLE ev ALTER repo TYPE VARCHAR; INSERT INTO ev VALUES ('2024-01-03', '!', 1, 4)")
+    with project(*metrics, month="2024-03") as workspace:
+        assert not workspace.build(["total"]).failed
+        views = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tally' AND starts_with(view_name, 'users')"
+        workspace.close()
+        assert project.sql(views) == []
+        assert_built_as_asked(workspace)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -34,7 +34,14 @@ def forget_dictionaries(engine: Engine, schema: Schema, family: Family, types: M
 
 
 def drop_dictionaries(engine: Engine, family: Family) -> None:
-    """Let a family be built from nothing."""
+    """Let a family be built from nothing.
+
+    Views of its metrics that are not built now would read entities by numbers that are given anew: they are dropped.
+    """
+    mine = {member.prefix for member in family.members}
+    for stored in one_pass_state.read(engine).values():
+        if stored.family == family.prefix and stored.prefix not in mine:
+            relations.retire_views(engine, stored.models)
     one_pass_state.spoil_family(engine, family)
     for name in interning.dictionary_tables(family):
         engine.drop(name)
