@@ -219,3 +219,19 @@ def test_a_parameter_does_not_look_like_a_mistake(parameter: str) -> None:
     from tallystick.cli.sql_text import sql_text
 
     assert not any("underline" in str(span.style) for span in sql_text(f"SELECT {parameter}", ()).spans)
+
+
+def test_a_metric_that_is_left_out_is_not_said_to_be_missing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = PROJECT.replace('[metrics.revenue]\nsource = "sales"', '[metrics.revenue]\nsource = "sale"')
+    (project / "tally.toml").write_text(text, encoding="utf-8")
+    for name in ("revenue", "revenue_to_all_daily"):
+        assert tally(project, name) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == (
+        "error: metric 'revenue' is left out: it has an error, or needs something that has one (tally check tells it)"
+    )
+    old = project.parent / "old"
+    old.mkdir()
+    (old / "tally.toml").write_text(PROJECT, encoding="utf-8")
+    assert tally(project, "--diff", str(old)) == 1
+    assert "warning: 1 error in the project: what is left out looks removed" in capsys.readouterr().err

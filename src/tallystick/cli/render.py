@@ -202,7 +202,11 @@ def _write_files(rendering: Rendering, folder: Path) -> None:
 def _diff(folder: Path, old: str, request: RenderRequest, form: Format) -> int:
     from tallystick.service.render_diff import render_diff
 
-    found = render_diff(folder, old, request)
+    differences = render_diff(folder, old, request)
+    found = differences.models
+    for count, where in ((differences.errors, "the project"), (differences.errors_before, old)):
+        if count:
+            note(f"warning: {count} {'error' if count == 1 else 'errors'} in {where}: what is left out looks removed")
     if form is Format.JSON:
         write_json([{"model": one.model, "change": one.change, "diff": one.diff} for one in found])
     elif form is Format.CSV:

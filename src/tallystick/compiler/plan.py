@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tallystick.compiler.model import Model, TimeView
 from tallystick.definitions.diagnostics import nearest
@@ -51,5 +51,13 @@ def time_views(views: Views, defaults: Views) -> tuple[TimeView, ...]:
 def find_metric(project: Project, name: str) -> Metric:
     """Return the metric of that name; raise UnknownNameError naming the nearest one."""
     if name not in project.metrics:
-        raise UnknownNameError(f"there is no metric '{name}'", hint=nearest(name, project.metrics))
+        raise unknown_metric(project, name, project.metrics)
     return project.metrics[name]
+
+
+def unknown_metric(project: Project, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a name that is none of the known ones; it says so where a metric of that name is left out."""
+    if name in project.left_out:
+        message = f"metric '{name}' is left out: it has an error, or needs something that has one"
+        return UnknownNameError(message, hint="tally check tells it")
+    return UnknownNameError(f"there is no metric '{name}'", hint=nearest(name, known))

@@ -59,6 +59,7 @@ class Project:
     """Every definition by name. What had an error is left out and explained in `diagnostics`.
 
     `flawed` are metrics left out that could be read: their columns can still be checked, so that all is told at once.
+    `left_out` are the names of all metrics that are.
     """
 
     root: str
@@ -71,6 +72,7 @@ class Project:
     metrics: Mapping[str, Metric] = field(default_factory=lambda: MappingProxyType({}))
     diagnostics: tuple[Diagnostic, ...] = ()
     flawed: tuple[Metric, ...] = ()
+    left_out: frozenset[str] = frozenset()
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:

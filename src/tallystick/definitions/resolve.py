@@ -55,6 +55,7 @@ def resolve(drafts: Drafts, root: str) -> Project:
         dimensions=_frozen(drafts.dimensions),
         metrics=_frozen(metrics),
         flawed=tuple(drafts.flawed),
+        left_out=frozenset(drafts.broken.get("metric", ())),
     )
     return replace(project, diagnostics=sort([*drafts.findings, *find_remarks(project, drafts)]))
 

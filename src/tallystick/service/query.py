@@ -13,7 +13,7 @@ from tallystick.compiler.aggregate_model import BUCKET
 from tallystick.compiler.lower import lower, source_names, to_text
 from tallystick.compiler.metric_calendar import calendar_of
 from tallystick.compiler.model import Model, TimeView
-from tallystick.compiler.plan import find_metric, metric_models, plan, time_views
+from tallystick.compiler.plan import find_metric, metric_models, plan, time_views, unknown_metric
 from tallystick.compiler.span import Span
 from tallystick.definitions.diagnostics import nearest
 from tallystick.definitions.entity import ALL
@@ -79,7 +79,7 @@ def _named(project: Project, metric: str, model: str | None) -> Model:
     if model is not None:
         known = [found.name for found in metric_models(find_metric(project, metric), project)]
         raise UnknownNameError(f"metric '{metric}' has no model '{model}'", hint=nearest(model, known))
-    raise UnknownNameError(f"there is no metric '{metric}'", hint=nearest(metric, [*project.metrics, *models]))
+    raise unknown_metric(project, metric, [*project.metrics, *models])
 
 
 def select_models(project: Project, select: Sequence[str]) -> tuple[Model, ...]:

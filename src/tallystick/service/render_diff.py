@@ -36,7 +36,16 @@ class ModelDiff:
     diff: str
 
 
-def render_diff(folder: Path, old: str, request: RenderRequest, *, clock: Clock | None = None) -> tuple[ModelDiff, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """What differs, and how many mistakes leave definitions out of each side: they look as if they were not there."""
+
+    models: tuple[ModelDiff, ...]
+    errors: int
+    errors_before: int
+
+
+def render_diff(folder: Path, old: str, request: RenderRequest, *, clock: Clock | None = None) -> Differences:
     """Return the models of a request whose SQL differs from that of `old`, in plan order, removed ones last.
 
     `old` is another project folder, a definition file (a whole project, or a former state of one file of this one) or
@@ -47,10 +56,12 @@ def render_diff(folder: Path, old: str, request: RenderRequest, *, clock: Clock 
     with _former(folder, old) as former:
         as_of = project.settings.as_of or former.settings.as_of or now
         before, after = _texts(former, request, as_of), _texts(project, request, as_of)
+        errors_before = len(former.errors)
     if before is None and after is None:
         # Asking again raises the error that says what the name might have been.
         render_request(project, request, as_of)
-    return tuple(_differences(before or {}, after or {}, old))
+    found = tuple(_differences(before or {}, after or {}, old))
+    return Differences(models=found, errors=len(project.errors), errors_before=errors_before)
 
 
 def _texts(project: Project, request: RenderRequest, as_of: datetime) -> dict[str, str] | None:
