@@ -18,8 +18,8 @@ from tallystick.engines.adapter import Engine
 
 def gathered_types(streams: Iterable[Stream], facts: Mapping[str, Measured]) -> dict[str, dict[str, str]]:
     """Return the types of the columns of gathered streams, by the distinct count they are of ("" for all else)."""
-    named = {stream: "" if stream.measure is None else stream.measure.name for stream in streams}
-    return {name: dict(facts[stream.table].types) for stream, name in named.items()}
+    named = (("" if stream.measure is None else stream.measure.name, stream.table) for stream in streams)
+    return {name: dict(facts[table].types) for name, table in named}
 
 
 def forget_dictionaries(engine: Engine, schema: Schema, family: Family, types: Mapping[str, str]) -> bool:
