@@ -167,7 +167,8 @@ def _definition(model: Model, metric: Metric, bounds: Bounds, where: Ranged) -> 
     if not is_bound:
         tree = _within(tree, bounds)
     drop_constant_keys(tree)
-    return contracted(tree, model, context)
+    # Unions read the columns of a registry's tables by name; what other queries put out stays as it is.
+    return tree if metric.definition.oso is None else contracted(tree, model, context)
 
 
 def _run(model: Model, bounds: Bounds, context: DefinitionContext) -> Run:
