@@ -61,7 +61,6 @@ def test_building_in_steps_gives_the_rows_of_a_query(project, zone):
             assert not workspace.project.errors
             assert not workspace.build().failed
             for model in workspace.models():
-                keep = lambda found: [tuple(row[name] for name in ("bucket", "value")) for row in found]  # noqa: E731
-                wanted = keep(workspace.query(model.metric, model=model.name).to_pylist())
-                got = keep(workspace.read(model.metric, model=model.name).to_pylist())
-                assert got == wanted, (model.name, as_of)
+                wanted = workspace.query(model.metric, model=model.name).select(["bucket", "value"])
+                got = workspace.read(model.metric, model=model.name).select(["bucket", "value"])
+                assert got.to_pylist() == wanted.to_pylist(), (model.name, as_of)

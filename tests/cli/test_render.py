@@ -234,4 +234,7 @@ def test_a_metric_that_is_left_out_is_not_said_to_be_missing(project: Path, caps
     old.mkdir()
     (old / "tally.toml").write_text(PROJECT, encoding="utf-8")
     assert tally(project, "--diff", str(old)) == 1
-    assert "warning: 1 error in the project: what is left out looks removed" in capsys.readouterr().err
+    assert (
+        "warning: 1 error in the project: what is left out there is compared as if it were not there"
+        in capsys.readouterr().err
+    )

@@ -230,8 +230,6 @@ def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
         since = min(since, floor(run.since, model.time.grain or Grain.DAY, direct.calendar(project, model)))
     if old is None or since is None or old.definition_hash != target.definition_hash or old.storage != direct.DENSE:
         return direct.create(run.engine, project, target, run.now)
-    if direct.has_other_types(run.engine, project, target, since):
-        return direct.create(run.engine, project, target, run.now)
     return direct.refresh(run.engine, project, target, old, since, run.now)
 
 

@@ -85,12 +85,14 @@ def create(engine: Engine, project: Project, target: Target, now: datetime) -> B
 def refresh(
     engine: Engine, project: Project, target: Target, old: BuiltState, since: datetime, now: datetime
 ) -> BuiltState:
-    """Recompute the buckets from `since` on, in one transaction with the state.
+    """Recompute the buckets from `since` on, in one transaction with the state; all of them if types have changed.
 
     Where the engine has no transactions, old and new rows are put together beside and swapped in.
     """
     name = state.table(engine, target.model.name)
     queries = _queries(engine, project, target, since)
+    if _has_other_types(engine, queries[0], name):
+        return create(engine, project, target, now)
     kept = _from_bucket(target.model, since, project, engine.dialect).sql(engine.dialect)
     if not engine.capabilities.transactions:
         beside = f"_next_{target.model.name}"
@@ -107,16 +109,14 @@ def refresh(
         return record(engine, target, old.covered_start, now)
 
 
-def has_other_types(engine: Engine, project: Project, target: Target, since: datetime) -> bool:
+def _has_other_types(engine: Engine, query: str, table: str) -> bool:
     """Tell whether a query's columns are of other types than those of the table it is to go into.
 
     Asked of embedded engines only, whose tables have exactly the types of the query that made them.
     """
     if not engine.capabilities.one_pass:
         return False
-    query, *_ = _queries(engine, project, target, since)
-    fresh = engine.columns(f"({query}) AS fresh")
-    held = engine.columns(state.table(engine, target.model.name))
+    fresh, held = engine.columns(f"({query}) AS fresh"), engine.columns(table)
     return any(kind != held.get(name) for name, kind in fresh.items() if kind.strip('"') != "NULL")
 
 

@@ -26,8 +26,8 @@ class Stored:
 
     `family` is empty where models were built apart since, or memberships changed: what is stored may not be gone on with.
     `first`, `last` and `settled` are day numbers. `magnitudes` prove that sums fit, as they were when it was built, with
-    `grown`, what was appended since; `raw_keys` are distinct keys that are their own numbers. `types` are those of what was gathered. `gaps` counts the
-    builds since the last one that left no gaps in tables. `views` is a print of its views.
+    `grown`, what was appended since; `raw_keys` are distinct keys that are their own numbers. `types` are those of what
+    was gathered. `gaps` counts the builds since the last one that left no gaps in tables. `views` is a print of its views.
     """
 
     prefix: str

@@ -206,7 +206,9 @@ def _diff(folder: Path, old: str, request: RenderRequest, form: Format) -> int:
     found = differences.models
     for count, where in ((differences.errors, "the project"), (differences.errors_before, old)):
         if count:
-            note(f"warning: {count} {'error' if count == 1 else 'errors'} in {where}: what is left out looks removed")
+            note(
+                f"warning: {count} {'error' if count == 1 else 'errors'} in {where}: what is left out there is compared as if it were not there"
+            )
     if form is Format.JSON:
         write_json([{"model": one.model, "change": one.change, "diff": one.diff} for one in found])
     elif form is Format.CSV:

@@ -12,7 +12,7 @@ from sqlglot import exp
 from tallystick.compiler.binding import bound_template
 from tallystick.compiler.definition_context import DefinitionContext
 from tallystick.compiler.derived_models import name_collisions
-from tallystick.compiler.entity_join import adds_up, base_entity
+from tallystick.compiler.entity_join import base_entity, differs_joined_last
 from tallystick.compiler.labels import Labels, output_labels, wanted_labels
 from tallystick.compiler.model import Model
 from tallystick.compiler.peers import misalignment
@@ -94,7 +94,7 @@ def _model_findings(
     tree = compile_definition(metric, model, context, stage=Stage.INTERMEDIATE)
     yield from _contract(metric, model, tree, context)
     yield from _lost_labels(metric, model, tree, context)
-    if adds_up(tree):
+    if differs_joined_last(tree):
         base = base_entity(definition_of(metric), context).name
         message = (
             f"'{metric.name}' is worked out for each {base} first, and only then for each {model.entity}: "

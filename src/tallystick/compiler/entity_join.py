@@ -34,7 +34,7 @@ from tallystick.errors import CompileError
 from tallystick.sql.macro_calls import arguments_of, macro_of
 
 # Joined into an author's query, whose columns may be called anything else without becoming ambiguous.
-_ADDS_UP = "adds_up"
+_JOINED_LAST = "joined_last"
 _MEMBER, _GROUP = "tally_member_id", "tally_group_id"
 
 
@@ -86,17 +86,17 @@ def join_entity(tree: exp.Query, base: Entity, entity: str, context: DefinitionC
         _join(select, target, context)
     if not outer and not context.is_oso:
         raise _unjoined(read, selects, target)
-    tree.meta[_ADDS_UP] = not context.is_oso
+    tree.meta[_JOINED_LAST] = not context.is_oso
     return tree
 
 
-def adds_up(tree: exp.Query) -> bool:
-    """Tell whether a definition is worked out for the base entity first, and only then for the one it was joined to.
+def differs_joined_last(tree: exp.Query) -> bool:
+    """Tell whether a definition is worked out for the base entity before it is joined, and that is not the same.
 
-    That is the same for sums and counts of rows, and nothing else.
+    It is the same for sums and counts of rows, and nothing else.
     """
     others = (each for each in tree.find_all(exp.AggFunc) if not isinstance(each, exp.Sum))
-    return bool(tree.meta_get(_ADDS_UP)) and any(
+    return bool(tree.meta_get(_JOINED_LAST)) and any(
         not isinstance(each, exp.Count) or each.find(exp.Distinct) is not None for each in others
     )
 

@@ -20,7 +20,7 @@ from tallystick.errors import Location
 
 Known = Mapping[str, Collection[str]]
 """The columns of tables, in lower case, by the name of the table as `table_name` writes it."""
-MARK = "@"
+_MARK = "@"
 """What begins the part of a name that depends on the entity: `to_@{entity_type}_id`."""
 _PSEUDO = frozenset({"rowid", "ctid", "xmin", "xmax", "cmin", "cmax", "oid", "tableoid"})
 """Columns that every table of some engine has; those of others begin with `_` or have a `$`."""
@@ -74,7 +74,7 @@ def _unknown(scope: Scope, known: Known) -> Iterator[_Fault]:
 
 def _is_made(name: str) -> bool:
     """Tell whether a name is made by an engine or, with an entity's name in it, by a macro."""
-    return name.startswith("_") or "$" in name or MARK in name
+    return name.startswith("_") or "$" in name or _MARK in name
 
 
 def _bound(select: exp.Select) -> Iterator[str]:
@@ -144,7 +144,7 @@ def _columns(node: exp.Expr, source: exp.Expr | Scope, known: Known) -> Collecti
     if query.args.get("kind") or any(select.is_star for select in query.selects):
         return None  # SELECT AS STRUCT and AS VALUE put fields out, a star what is not written
     names = [name.lower() for name in query.named_selects]
-    return None if any(MARK in name for name in names) else names
+    return None if any(_MARK in name for name in names) else names
 
 
 def _what(alias: str, source: exp.Expr | Scope) -> str:

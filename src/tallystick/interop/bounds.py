@@ -154,10 +154,8 @@ def _definition(model: Model, metric: Metric, bounds: Bounds, where: Ranged) -> 
     assert isinstance(metric.definition, SqlQuery)  # noqa: S101 - the caller dispatches on the definition
     context = definition_context(where.project, where.dialect, schema=where.schema)
     tree = compile_definition(metric, model, context, stage=Stage.INTERMEDIATE)
-    window, bounded = (
-        model.time.window,
-        is_bounded(bound_template(metric.definition.sql, context.dialect_of(metric.definition))),
-    )
+    window = model.time.window
+    bounded = is_bounded(bound_template(metric.definition.sql, context.dialect_of(metric.definition)))
     if window is not None:
         is_bound = any(macro.run for _, macro in calls(tree))
         tree = roll_over(tree, window, bounds.first, bounds.until, context)
