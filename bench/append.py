@@ -16,7 +16,7 @@ from bench.equality import Print, differences, fingerprint
 from bench.factory import LAST, Say
 from bench.process import Timings
 from bench.result import Result, at_most, ratio, reported
-from tallystick.build.one_pass import CLOSES_GAPS_EVERY, TIDIES_EVERY
+from tallystick.build.one_pass.extend import CLOSES_GAPS_EVERY, TIDIES_EVERY
 
 DAYS = 2 * TIDIES_EVERY + 1
 """At least so many days are appended: two of them tidy small tables, and the last one closes the gaps of all of them."""

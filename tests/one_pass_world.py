@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from tallystick.build.one_pass import build_family
+from tallystick.build.one_pass.build import build_family
 from tallystick.compiler.aggregate_model import N
 from tallystick.compiler.lower import lower, to_text
 from tallystick.compiler.model import Model

@@ -27,8 +27,10 @@ from one_pass_world import (
     project,
     without,
 )
-from tallystick.build import one_pass, one_pass_append, one_pass_publish, one_pass_state, state
+from tallystick.build import state
 from tallystick.build.build import build
+from tallystick.build.one_pass import append, extend, late, publish
+from tallystick.build.one_pass import state as one_pass_state
 from tallystick.compiler.one_pass import family
 from tallystick.compiler.one_pass.layout import Layout
 from tallystick.compiler.plan import plan
@@ -36,7 +38,7 @@ from tallystick.compiler.sweep import entities
 from tallystick.definitions.metric import Aggregate, Metric, Views
 from tallystick.definitions.project import Warehouse
 from tallystick.errors import EngineError
-from tallystick.sql.calendar import Calendar
+from tallystick.sql.calendar import Calendar, floor, shift
 from tallystick.sql.grain import Grain, Window
 
 
@@ -124,7 +126,7 @@ def test_appending_in_steps_equals_building_at_once(engine, name, world, calenda
     name=st.sampled_from(["users", "total", "per_user", "two_counts", "big_users"]),
     cuts=CUTS,
     lookback=st.integers(0, 3),
-    ways=st.lists(st.tuples(st.sampled_from([0, one_pass_append.MOST]), st.integers(1, 2)), min_size=4, max_size=4),
+    ways=st.lists(st.tuples(st.sampled_from([0, append.MOST]), st.integers(1, 2)), min_size=4, max_size=4),
 )
 def test_days_appended_in_memory_and_by_statements_follow_each_other(
     engine, monkeypatch, world, views, name, cuts, lookback, ways
@@ -133,17 +135,17 @@ def test_days_appended_in_memory_and_by_statements_follow_each_other(
     fill(engine, world)
     found = project([name], Calendar(), views, lookback=lookback)
     for cut, (most, builds) in zip([*cuts, DAYS], ways, strict=False):
-        monkeypatch.setattr(one_pass_append, "MOST", most)
-        monkeypatch.setattr(one_pass, "TIDIES_EVERY", builds)
+        monkeypatch.setattr(append, "MOST", most)
+        monkeypatch.setattr(extend, "TIDIES_EVERY", builds)
         end = BEGIN + timedelta(days=cut)
         build_all(engine, found, end)
         assert_as_direct(engine, found, end)
 
 
-@pytest.mark.parametrize("most", [0, one_pass_append.MOST])
+@pytest.mark.parametrize("most", [0, append.MOST])
 @pytest.mark.parametrize("name", ["total", "per_user"])
 def test_what_was_noted_before_days_were_appended_is_forgotten_in_time(engine, monkeypatch, name, most):
-    monkeypatch.setattr(one_pass_append, "MOST", most)
+    monkeypatch.setattr(append, "MOST", most)
     rows = [_row(day, day % 3) for day in range(0, DAYS, 3)]
     fill(engine, World(rows, [], []))
     found = project([name], Calendar(), Views(entities=("artifact",), rolling=(Window(2), Window(7))), lookback=1)
@@ -179,12 +181,68 @@ def test_late_early_and_vanished_rows_within_the_lookback_are_noticed(engine, na
     assert_as_direct(engine, found, end + timedelta(days=1))
 
 
-@pytest.mark.parametrize("most", [0, one_pass_append.MOST])
+@pytest.mark.parametrize("name", EXPRESSIONS)
+@RUNS
+@given(
+    world=WORLDS,
+    calendar=CALENDARS,
+    views=VIEWS,
+    grain=st.sampled_from([Grain.WEEK, Grain.MONTH]),
+    steps=st.lists(
+        st.tuples(st.integers(30, DAYS), st.sampled_from([0, append.MOST]), st.sampled_from([0, 5, 100])),
+        min_size=2,
+        max_size=4,
+    ).map(sorted),
+    data=st.data(),
+)
+def test_rows_that_come_late_by_buckets_of_a_grain_are_noticed(
+    engine, name, world, calendar, views, grain, steps, data
+):
+    clear(engine)
+    found = project([name], calendar, replace(views, grains=(*views.grains, grain)), lookback=1)
+    there, settled = [True] * len(world.rows), BEGIN
+    for days, most, kept in steps:
+        for place, row in enumerate(world.rows):
+            if row["time"] is None or row["time"] >= settled.replace(tzinfo=None):
+                there[place] = data.draw(st.booleans(), label=str(row["time"]))
+        end = BEGIN + timedelta(days=days)
+        fill(engine, without(world, there))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(append, "MOST", most)
+            patch.setattr(late, "KEPT_DAYS", kept)
+            build_all(engine, found, end)
+        assert_as_direct(engine, found, end)
+        settled = shift(floor(end, grain, calendar), grain, -1, calendar)
+
+
+_OFTEN = st.sets(st.tuples(st.integers(0, 69), st.integers(1, 2)), min_size=10, max_size=70)
+
+
+@pytest.mark.parametrize("most", [0, append.MOST])
+@pytest.mark.parametrize("name", ["users", "per_user", "total"])
+@RUNS
+@given(seen=_OFTEN, steps=st.lists(st.tuples(st.integers(40, 70), st.integers(0, 69), _OFTEN), min_size=2, max_size=4))
+def test_days_on_which_keys_were_seen_often_are_counted_anew(engine, monkeypatch, name, most, seen, steps):
+    monkeypatch.setattr(append, "MOST", most)
+    clear(engine)
+    windows = (Window(3), Window(30))
+    views = Views(entities=("artifact",), grains=(Grain.DAY, Grain.MONTH), rolling=windows, all_time=True)
+    found = project([name], Calendar(), views, lookback=2)
+    for until, day, others in sorted(steps, key=lambda step: step[0]):
+        fill(engine, World([_row(*each) for each in sorted(seen)], [], []))
+        build_all(engine, found, BEGIN + timedelta(days=until))
+        assert_as_direct(engine, found, BEGIN + timedelta(days=until))
+        # Two months back are looked at again, and that is to the beginning or nearly so.
+        changed = max(day, 0 if until < 63 else 3)
+        seen = {each for each in seen if each[0] < changed} | {each for each in others if each[0] >= changed}
+
+
+@pytest.mark.parametrize("most", [0, append.MOST])
 @pytest.mark.parametrize("name", ["total", "users", "smallest", "weight_per_user"])
 @RUNS
 @given(world=WORLDS, views=VIEWS, data=st.data())
 def test_restatement_finds_changes_of_any_age(engine, monkeypatch, name, most, world, views, data):
-    monkeypatch.setattr(one_pass_append, "MOST", most)
+    monkeypatch.setattr(append, "MOST", most)
     clear(engine)
     found = project([name], Calendar(), views, lookback=0)
     since = BEGIN + timedelta(days=data.draw(st.integers(0, DAYS)))
@@ -236,7 +294,7 @@ def test_building_some_models_of_a_metric_keeps_its_others_readable(engine):
 @RUNS
 @given(world=WORLDS, views=VIEWS, cut=st.integers(1, DAYS - 1))
 def test_dense_tables_hold_what_views_show(engine, monkeypatch, name, most, world, views, cut):
-    monkeypatch.setattr(one_pass_publish, "MOST", most)
+    monkeypatch.setattr(publish, "MOST", most)
     clear(engine)
     fill(engine, world)
     found = project([name], Calendar(), views)
@@ -287,7 +345,7 @@ def test_one_build_of_several_closes_the_gaps_that_replaced_rows_leave(engine, m
     found = project(["total"], Calendar(), Views(entities=("artifact",), rolling=(Window(7),)))
     closed: list[bool] = []
     monkeypatch.setattr(engine, "checkpoint", lambda *, leaves_gaps: closed.append(not leaves_gaps))
-    monkeypatch.setattr(one_pass, "CLOSES_GAPS_EVERY", 4)
+    monkeypatch.setattr(extend, "CLOSES_GAPS_EVERY", 4)
     days = 9
     for day in range(days):
         assert not build(engine, found, plan(found), end=BEGIN + timedelta(days=day + 2), now=NOW).failed
@@ -295,7 +353,7 @@ def test_one_build_of_several_closes_the_gaps_that_replaced_rows_leave(engine, m
 
 
 def test_one_build_of_several_orders_what_was_appended_where_it_has_become_much(engine, monkeypatch):
-    monkeypatch.setattr(one_pass, "TIDIES_EVERY", 3)
+    monkeypatch.setattr(extend, "TIDIES_EVERY", 3)
     fill(engine, World([_row(0, user) for user in range(13)] + [_row(day, 1) for day in range(1, 9)], [], []))
     found = project(["users"], Calendar(), Views(entities=("artifact",), rolling=(Window(7),)), lookback=0)
     later: list[int] = []

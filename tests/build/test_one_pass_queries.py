@@ -26,8 +26,9 @@ from one_pass_world import (
     project,
     without,
 )
-from tallystick.build import direct, one_pass_publish
+from tallystick.build import direct
 from tallystick.build.build import build
+from tallystick.build.one_pass import publish
 from tallystick.build.report import Action
 from tallystick.compiler.one_pass import readable
 from tallystick.compiler.one_pass.family import families
@@ -232,7 +233,7 @@ def test_dense_tables_of_queries_are_written_in_memory_too(engine, world, views,
     assert_as_direct(engine, found)
     with pytest.MonkeyPatch.context() as patch:
         clear(engine)
-        patch.setattr(one_pass_publish, "MOST", -1)
+        patch.setattr(publish, "MOST", -1)
         build_all(engine, found)
         assert_as_direct(engine, found)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from tallystick.build.one_pass import build_family
+from tallystick.build.one_pass.build import build_family
 from tallystick.collect.read import read_one, read_series
 from tallystick.compiler.lower import lower, to_text
 from tallystick.compiler.one_pass.family import families

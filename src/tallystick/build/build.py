@@ -14,10 +14,12 @@ from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-from tallystick.build import direct, one_pass_state, state
+from tallystick.build import direct, state
 from tallystick.build.derived import build_derived, set_aside
 from tallystick.build.direct import Target
-from tallystick.build.one_pass import Found, build_family, look
+from tallystick.build.one_pass import state as one_pass_state
+from tallystick.build.one_pass.build import build_family
+from tallystick.build.one_pass.job import Found, look
 from tallystick.build.report import Action, BuildReport, BuiltModel, Progress
 from tallystick.build.state import BuiltState
 from tallystick.compiler.definition_context import definition_context

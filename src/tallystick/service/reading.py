@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from tallystick.build import one_pass_state
-from tallystick.build.one_pass_publish import Publication, reach_of
+from tallystick.build.one_pass import state as one_pass_state
+from tallystick.build.one_pass.publish import Publication, reach_of
 from tallystick.compiler.aggregate_model import BUCKET, VALUE
 from tallystick.compiler.contract import entity_column
 from tallystick.compiler.definition_context import definition_context

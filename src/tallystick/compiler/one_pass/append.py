@@ -71,8 +71,13 @@ def append(plan: Plan, streams: Sequence[Stream], since: int, settled: int) -> l
 
 
 def forgotten(since: int, windows: Sequence[Window]) -> int:
-    """Return the day before which nothing leaves a window any more; it moves on once a month, as deleting has a cost."""
-    return (since - max(window.days for window in windows) - 1) // 32 * 32
+    """Return the day before which nothing leaves a window any more."""
+    return in_months(since - max(window.days for window in windows) - 1)
+
+
+def in_months(day: int) -> int:
+    """Return a day up to which rows are deleted: it moves on once a month, as deleting has a cost."""
+    return day // 32 * 32
 
 
 def close_gaps(plan: Plan) -> str:
@@ -126,7 +131,23 @@ def _presences(plan: Plan, stream: Stream, since: int) -> list[str]:
         f"DELETE FROM {recent}",
         f"INSERT INTO {recent} SELECT pair, day FROM {work(fresh)} WHERE day >= {settled}",
         f"INSERT INTO {later} SELECT pair, max(day) FROM {work(fresh)} WHERE day < {settled} GROUP BY pair",
+        *_keep(plan, key, since),
     ]
+
+
+def _keep(plan: Plan, key: str, since: int) -> list[str]:
+    """Keep the presences that are settled by now, each with the day before it, for when late rows change them."""
+    kept = plan.schema.table(plan.layout.kept(plan.layout.seen(key)))
+    found = [f"DELETE FROM {kept} WHERE day < {in_months(plan.extent.kept)}"]
+    if plan.extent.kept < plan.extent.settled:
+        fresh, before = (work(_work(plan, key, part)) for part in ("fresh", "before"))
+        every = f"SELECT pair, day FROM {fresh} UNION ALL SELECT pair, day FROM {before}"
+        previous = f"lag(day, 1, {NONE_BEFORE}) OVER (PARTITION BY pair ORDER BY day) AS before"
+        settled = f"day >= {max(since, plan.extent.kept)} AND day < {plan.extent.settled}"
+        found.append(
+            f"INSERT INTO {kept} SELECT * FROM (SELECT pair, day, {previous} FROM ({every}) AS e) AS k WHERE {settled}"
+        )
+    return found
 
 
 def _around(rows: str, before: str) -> str:
@@ -142,7 +163,8 @@ def _around(rows: str, before: str) -> str:
 def _leaving(plan: Plan, new: Counted, since: int) -> list[str]:
     """Note what was counted on the days just read, and take back departures of keys that were seen again after all."""
     log = plan.schema.table(plan.layout.leaving)
-    kept = [f"DELETE FROM {log} WHERE day >= {since} OR day < {forgotten(since, plan.member.windows)}"]
+    first = min(since, plan.extent.kept)
+    kept = [f"DELETE FROM {log} WHERE day >= {since} OR day < {forgotten(first, plan.member.windows)}"]
     if plan.layout.distinct:
         kept.append(f"INSERT INTO {log} {leaving_rows(plan, new, since)}")
         kept += [f"INSERT INTO {log} {_seen_again(plan, key)}" for key in plan.layout.keys]
@@ -326,20 +348,39 @@ def _settle(plan: Plan) -> list[str]:
 
 
 def unsettle(plan: Plan, since: int) -> list[str]:
-    """Return the statements that make a metric without distinct counts ready to have days restated."""
+    """Return the statements that make a metric ready to have settled days counted anew, as if they were not settled.
+
+    The presences of distinct counts have to be known from `since` on.
+    """
     layout, schema = plan.layout, plan.schema
     found: list[str] = []
     if layout.views:
         history, recent = schema.table(layout.spans), schema.table(layout.recent(layout.spans))
         found.append(f"INSERT INTO {recent} SELECT * FROM {history} WHERE nxt >= {since}")
         found.append(f"DELETE FROM {history} WHERE nxt >= {since}")
-    if plan.member.windows:
+    for key in layout.keys:
+        found += _unsettle_presences(plan, key, since)
+    if plan.member.windows and not layout.distinct:
         columns = leaving_columns(plan, [cell.name for cell in layout.additive])
         rows = f"SELECT c.eid, c.day, {columns} FROM {schema.table(layout.days)} AS c"
         within = f"c.day >= {forgotten(since, plan.member.windows)} AND c.day < {since}"
         found.append(f"DELETE FROM {schema.table(layout.leaving)}")
         found.append(f"INSERT INTO {schema.table(layout.leaving)} {rows} WHERE {within} ORDER BY c.day")
     return found
+
+
+def _unsettle_presences(plan: Plan, key: str, since: int) -> list[str]:
+    """Take back when keys were last seen: pairs seen from `since` on have been seen last on the day before that."""
+    seen, later = _seen_tables(plan, key)
+    kept, recent = (plan.schema.table(table(plan.layout.seen(key))) for table in (plan.layout.kept, plan.layout.recent))
+    before = f"SELECT pair, arg_min(before, day) AS day FROM {kept} WHERE day >= {since} GROUP BY pair"
+    return [
+        f"DELETE FROM {seen} WHERE day >= {since}",
+        f"DELETE FROM {later} WHERE day >= {since}",
+        f"INSERT INTO {later} SELECT pair, day FROM ({before}) AS b WHERE day <> {NONE_BEFORE}",
+        f"INSERT INTO {recent} SELECT pair, day FROM {kept} WHERE day >= {since}",
+        f"DELETE FROM {kept} WHERE day >= {since}",
+    ]
 
 
 def _bucket_of(grain: Grain, since: int) -> str:

@@ -10,6 +10,7 @@ from sqlglot import exp
 from tallystick.compiler.aggregate_model import Input
 from tallystick.compiler.entity_paths import is_not_null
 from tallystick.compiler.lower import to_text
+from tallystick.compiler.one_pass.days import number
 from tallystick.compiler.one_pass.family import Family, Member, representative
 from tallystick.compiler.one_pass.layout import N, components, counts_rows
 from tallystick.compiler.one_pass.names import DIALECT, WORK, create_work
@@ -57,50 +58,86 @@ def head_names(family: Family) -> list[str]:
     return [*([ID] if family.anchor is not None else []), *(dimension(i) for i in range(len(family.by)))]
 
 
-def gather(family: Family, project: Project, found: Sequence[Stream], span: Span) -> list[str]:
+def flag(family: Family, metric: str) -> str:
+    """Return the working column that tells which rows a metric counts."""
+    return f"_f{next(index for index, member in enumerate(family.members) if member.metric == metric)}"
+
+
+def copy_rows(family: Family, project: Project, found: Sequence[Stream], span: Span) -> str:
+    """Return the query of the rows any stream needs: base key, day, one flag per metric, and columns."""
+    inputs = _inputs(project, found)
+    first = next(iter(inputs.values()))
+    columns = {column.name: column for some in _columns(inputs, found).values() for column in some.values()}
+    passes = {
+        metric: exp.and_(*(c.copy() for c in source.where)) if source.where else exp.true()
+        for metric, source in inputs.items()
+    }
+    query = exp.select(*_head(family, first))
+    flags = (exp.paren(test.copy()).as_(flag(family, metric)) for metric, test in passes.items())
+    query = query.select(*flags, copy=False)
+    query = query.select(*(column.copy().as_(name) for name, column in columns.items()), copy=False)
+    where = _bounds(family, first, span)
+    if all(source.where for source in inputs.values()):
+        where.append(exp.or_(*(test.copy() for test in passes.values())))
+    query = query.from_(first.scope.relation(), copy=False).where(*_bracketed(where), copy=False)
+    return to_text(query, DIALECT, pretty=False)
+
+
+def columns_of(project: Project, found: Sequence[Stream]) -> dict[str, list[str]]:
+    """Return by metric the columns of copied rows that its streams are gathered from."""
+    return {metric: sorted(columns) for metric, columns in _columns(_inputs(project, found), found).items()}
+
+
+def gather(
+    family: Family, project: Project, found: Sequence[Stream], span: Span, *, is_copied: bool = False
+) -> list[str]:
     """Return the statements that read the source once and fill the working table of every stream.
 
-    A single stream is read straight from the source with its filter pushed down; several share a narrow copy.
+    A single stream is read straight from the source with its filter pushed down; several share a narrow copy, which
+    is there already where rows of the whole span are copied.
     """
-    inputs = {stream.member.metric: representative(stream.member, project, DIALECT) for stream in found}
-    if len(found) == 1:
+    inputs = _inputs(project, found)
+    if len(found) == 1 and not is_copied:
         stream = found[0]
         source = inputs[stream.member.metric]
         head = _head(family, source)
         query = _stream_query(stream, source, head).from_(source.scope.relation(), copy=False)
         where = [*(c.copy() for c in source.where), *_bounds(family, source, span)]
         return [create_work(stream.table, to_text(query.where(*_bracketed(where)), DIALECT, pretty=False))]
-    statements = [create_work(ROWS, to_text(_rows(family, found, inputs, span), DIALECT, pretty=False))]
-    flags = {metric: f"_f{index}" for index, metric in enumerate(inputs)}
+    statements = [] if is_copied else [create_work(ROWS, copy_rows(family, project, found, span))]
     for stream in found:
         source = inputs[stream.member.metric]
         alias = source.scope.alias
         head = [exp.column(name, alias).as_(name) for name in (*head_names(family), DAY)]
         table = exp.alias_(exp.to_table(f'"{WORK}{ROWS}"', dialect=DIALECT), alias, table=True)
         query = _stream_query(stream, source, head).from_(table, copy=False)
-        query = query.where(exp.column(flags[stream.member.metric], alias), copy=False)
+        within = _within(alias, span) if is_copied else []
+        query = query.where(exp.column(flag(family, stream.member.metric), alias), *within, copy=False)
         statements.append(create_work(stream.table, to_text(query, DIALECT, pretty=False)))
     return statements
 
 
-def _rows(family: Family, found: Sequence[Stream], inputs: dict[str, Input], span: Span) -> exp.Select:
-    """Return the narrow copy of the rows any stream needs: base key, day, one flag per metric, and columns."""
-    first = next(iter(inputs.values()))
-    columns: dict[str, exp.Expr] = {}
+def _inputs(project: Project, found: Sequence[Stream]) -> dict[str, Input]:
+    return {stream.member.metric: representative(stream.member, project, DIALECT) for stream in found}
+
+
+def _columns(inputs: dict[str, Input], found: Sequence[Stream]) -> dict[str, dict[str, exp.Column]]:
+    """Return by metric the columns of the source that its streams need, by name."""
+    columns: dict[str, dict[str, exp.Column]] = {metric: {} for metric in inputs}
     for stream in found:
         source = inputs[stream.member.metric]
         for tree in _inner(stream, source):
             for column in tree.find_all(exp.Column):
                 if column.table == source.scope.alias:
-                    columns.setdefault(column.name, column)
-    passes = [exp.and_(*(c.copy() for c in source.where)) if source.where else exp.true() for source in inputs.values()]
-    query = exp.select(*_head(family, first))
-    query = query.select(*(exp.paren(test.copy()).as_(f"_f{index}") for index, test in enumerate(passes)), copy=False)
-    query = query.select(*(column.copy().as_(name) for name, column in columns.items()), copy=False)
-    where = _bounds(family, first, span)
-    if all(source.where for source in inputs.values()):
-        where.append(exp.or_(*(test.copy() for test in passes)))
-    return query.from_(first.scope.relation(), copy=False).where(*_bracketed(where), copy=False)
+                    columns[stream.member.metric].setdefault(column.name, column)
+    return columns
+
+
+def _within(alias: str, span: Span) -> list[exp.Expr]:
+    """Return the conditions that copied rows are of the days of a span."""
+    day = exp.column(DAY, alias)
+    bounds = ((exp.GTE, span.first_day), (exp.LTE, span.last_day))
+    return [test(this=day.copy(), expression=exp.convert(number(bound))) for test, bound in bounds if bound]
 
 
 def _head(family: Family, source: Input) -> list[exp.Expr]:

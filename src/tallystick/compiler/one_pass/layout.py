@@ -119,6 +119,10 @@ class Layout:
         """Return the table beside one in order that holds what days appended since then add to it."""
         return f"{table}_later"
 
+    def kept(self, table: str) -> str:
+        """Return the table beside one in order that holds settled presences which late rows may still change."""
+        return f"{table}_kept"
+
     def recent(self, table: str) -> str:
         """Return the small table beside a large one that holds its rows until they can no longer change."""
         return f"{table}_recent"

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 DIALECT = "duckdb"
 WORK = "_pass_"
-FORMAT = "3"
+FORMAT = "4"
 """Changes with what tables hold: what is stored in another format is built anew."""
 
 

@@ -81,6 +81,12 @@ def last_seen(packed: str, found: Packing, settled: int) -> str:
     return f"WITH a AS MATERIALIZED ({last}) SELECT {pair(found.eid('k'), found.uid('k'))} AS pair, {found.day('k')} AS day FROM a"
 
 
+def with_previous(packed: str, found: Packing, first: int, end: int) -> str:
+    """Return a query of (pair, day, before) for days `[first, end)`; `before` is the day before of an entity and a key."""
+    within = f"day >= {first} AND day < {end} AND before < day"
+    return f"SELECT {pair('eid', 'uid')} AS pair, day, before FROM ({gaps(packed, found)}) AS g WHERE {within}"
+
+
 def in_order(seen: str, later: str) -> str:
     """Return a query of the last (pair, day) of each entity and key of two tables, in order.
 

@@ -23,6 +23,7 @@ from tallystick.compiler.one_pass.presence import (
     last_seen,
     leaves,
     pair,
+    with_previous,
 )
 from tallystick.compiler.one_pass.rolling import Counted, entering, frames, leaving, sweep
 from tallystick.sql.grain import Grain, Window
@@ -36,13 +37,15 @@ ALL_TIME_KEYS = ["c.eid AS eid", f"{BEGINNING}::INTEGER AS day", f"{OPEN}::INTEG
 class Extent:
     """The day numbers a build covers, and the project's start (None: from the beginning).
 
-    They are the first day with rows, the last one touched, and the first that may be read again.
+    They are the first day with rows, the last one touched, and the first that may be read again. Of earlier days what
+    was counted is known well enough to be counted anew: with distinct counts from `kept` on, else of all.
     """
 
     first: int
     last: int
     settled: int
     start: int | None
+    kept: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +188,9 @@ def _presences(plan: Plan, stream: Stream) -> list[str]:
             layout.later(layout.seen(key)), f"SELECT * FROM {plan.schema.table(layout.seen(key))} LIMIT 0"
         ),
         plan.schema.create(layout.recent(layout.seen(key)), presences(plan, stream, settled)),
+        plan.schema.create(
+            layout.kept(layout.seen(key)), with_previous(packed, plan.packings[key], plan.extent.kept, settled)
+        ),
         f"DROP TABLE {work(packed)}",
     ]
 
@@ -270,8 +276,8 @@ def _window_rows(plan: Plan, counted: Counted, window: Window) -> str:
 
 
 def held_since(plan: Plan) -> int:
-    """Return the first day that windows which end on or after the settled ones may still hold."""
-    return plan.extent.settled - max(window.days for window in plan.member.windows)
+    """Return the first day that windows which end on days that may be counted anew may still hold."""
+    return plan.extent.kept - max(window.days for window in plan.member.windows)
 
 
 def leaving_rows(plan: Plan, counted: Counted, since: int) -> str:

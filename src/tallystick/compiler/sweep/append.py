@@ -17,7 +17,7 @@ from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.one_pass.tables import Plan
 from tallystick.compiler.sweep.calendar import DayTable
 from tallystick.compiler.sweep.counters import Array, Counters, Mask, counters, distinct, is_last, runs, telling
-from tallystick.compiler.sweep.presence import Presences, presences
+from tallystick.compiler.sweep.presence import Presences, last_days, presences
 from tallystick.compiler.sweep.tables import Columns, Gathered, departing, every_counter, moving
 
 VIEW_BITS = 32 + DAY_BITS
@@ -72,6 +72,18 @@ def around(fresh: Seen, past: Seen, before: Seen, last: int) -> tuple[Presences,
         return presences(pairs >> KEY_BITS, uids, np.concatenate([part.days for part in some]), found)
 
     return of(fresh, before), of(past, before)
+
+
+def continued_days(seen: Seen, before: Seen) -> Array:
+    """Return the day before each presence on which its pair was seen, `NONE_BEFORE` if it was not.
+
+    Both are sorted by pair and day; `before` holds the last presence of each pair before all of them.
+    """
+    starts = runs(seen.pairs)
+    previous: Array = np.concatenate([seen.days[:1], seen.days[:-1]])
+    nothing = np.zeros(0, np.int64)
+    previous[starts] = last_days(seen.pairs[starts], [(before.pairs, before.days)], (nothing, nothing))
+    return previous
 
 
 def leaving_days(plan: Plan, calendar: DayTable, since: Since) -> list[tuple[int, int]]:

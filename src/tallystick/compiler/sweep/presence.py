@@ -140,6 +140,11 @@ def flagged(found: Presences, ask: Question, calendar: DayTable) -> Counters:
     return Counters(keys[ends], cells)
 
 
+def previous_days(found: Presences) -> Array:
+    """Return the day before each presence on which the same key was seen with the same entity, `NONE_BEFORE` if none."""
+    return _around(found)[0]
+
+
 def _around(found: Presences) -> tuple[Array, Array]:
     """Return the days before and after each presence on which the same key was seen with the same entity."""
     pairs, days = found.pairs, found.days

@@ -8,14 +8,14 @@ from functools import partial
 
 import numpy as np
 
-from tallystick.compiler.one_pass.layout import BEGINNING, KEY_BITS, OPEN, VIEW, Cell
+from tallystick.compiler.one_pass.layout import BEGINNING, KEY_BITS, NONE_BEFORE, OPEN, VIEW, Cell
 from tallystick.compiler.one_pass.presence import enters, ever, in_grain, leaves
 from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.one_pass.tables import Plan, held_since, leave_names
 from tallystick.compiler.sweep.calendar import DayTable
 from tallystick.compiler.sweep.change_points import Until, change_points
 from tallystick.compiler.sweep.counters import Array, Counters, Whole, added, pieces, runs, telling, together
-from tallystick.compiler.sweep.presence import Presences, Question, flagged, last_before
+from tallystick.compiler.sweep.presence import Presences, Question, flagged, last_before, previous_days
 from tallystick.sql.grain import Grain, Window
 
 Columns = Mapping[str, Whole]
@@ -40,6 +40,7 @@ def column_types(plan: Plan) -> dict[str, dict[str, str]]:
         seen = {"pair": "BIGINT", "day": "INTEGER"}
         table = layout.seen(key)
         found |= dict.fromkeys((table, layout.later(table), layout.recent(table)), seen)
+        found[layout.kept(table)] = {**seen, "before": "INTEGER"}
     if layout.views:
         span = {VIEW: "TINYINT", **day, "nxt": "INTEGER", **cells}
         found |= {layout.spans: span, layout.recent(layout.spans): span}
@@ -96,6 +97,18 @@ def _seen(plan: Plan, key: str, found: Presences) -> Iterator[tuple[str, Columns
         (plan.layout.recent(table), found.take(found.days >= settled)),
     ):
         yield name, {"pair": (rows.eids << KEY_BITS) + rows.uids, "day": rows.days + first}
+    if plan.extent.kept < plan.extent.settled:
+        yield plan.layout.kept(table), _kept(plan, found)
+
+
+def _kept(plan: Plan, found: Presences) -> Columns:
+    """Return the settled presences that late rows may still change, each with the day before it."""
+    first, settled, kept = plan.extent.first, plan.extent.settled, plan.extent.kept
+    before = previous_days(found)
+    some = (found.days >= kept - first) & (found.days < settled - first)
+    rows, before = found.take(some), before[some]
+    befores = np.where(before == NONE_BEFORE, NONE_BEFORE, before + first)
+    return {"pair": (rows.eids << KEY_BITS) + rows.uids, "day": rows.days + first, "before": befores}
 
 
 def _leaving(plan: Plan, every: Counters) -> Columns:

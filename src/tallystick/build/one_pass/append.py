@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tallystick.build.one_pass_arrays import narrowed, whole
-from tallystick.build.one_pass_state import Stored
-from tallystick.compiler.one_pass.append import forgotten, unsettle
+from tallystick.build.one_pass.arrays import narrowed, whole
+from tallystick.build.one_pass.state import Stored
+from tallystick.compiler.one_pass.append import forgotten, in_months, unsettle
 from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.layout import NONE_BEFORE, OPEN, VIEW
 from tallystick.compiler.one_pass.names import WORK, work
@@ -17,12 +17,12 @@ from tallystick.compiler.one_pass.rolling import DAY_BITS
 from tallystick.compiler.one_pass.tables import Plan, count_days, departures_of, leave_names, presence_pairs
 from tallystick.compiler.sweep.append import (
     VIEW_BITS,
-    Carried,
     Seen,
     Since,
     around,
     carried,
     continued,
+    continued_days,
     leaving_days,
 )
 from tallystick.compiler.sweep.calendar import DayTable
@@ -40,38 +40,45 @@ FRESH = "fresh"
 
 @dataclass(frozen=True, slots=True)
 class _Reread:
-    """Presences of a distinct count: those read again or for the first time, those there were, and all with earlier."""
+    """Presences of a distinct count: those read again or for the first time, those there were, and all with earlier.
+
+    `before` are the last presences, before any of these, of the pairs they are of.
+    """
 
     fresh: Seen
     past: Seen
+    before: Seen
     now: Presences
     was: Presences
 
 
 def append(
-    engine: Engine, plan: Plan, streams: Sequence[Stream], calendar: DayTable, since: int, stored: Stored
+    engine: Engine, plan: Plan, streams: Sequence[Stream], calendar: DayTable, since: int, was: Stored, kept: int
 ) -> bool:
-    """Bring a metric's tables up to date from its gathered streams; return False, and do nothing, where it is not fit.
+    """Bring a metric's tables up to date from its gathered streams; return False, and count nothing, where it is not fit.
 
-    Fit are metrics of whole numbers with few gathered rows.
+    Fit are metrics of whole numbers with few gathered rows. `was` is how it was stored, `kept` the day from which on
+    it was known what had been counted.
     """
     start = Since(since, since - calendar.first)
+    if since < was.settled:
+        for statement in unsettle(plan, since):
+            engine.execute(statement)
     keys = _presences(engine, plan, streams, calendar)
     if keys is None:
         return False
-    if since < stored.settled:
-        for statement in unsettle(plan, since):
-            engine.execute(statement)
-    is_again = since <= stored.last
+    is_again = since <= was.last
     new = Gathered(_counted(engine, plan, streams, calendar), {key: found.now for key, found in keys.items()})
     old = Gathered(
         _stored_days(engine, plan, calendar, since, is_again=is_again), {key: found.was for key, found in keys.items()}
     )
     earlier = _earlier(engine, plan, calendar, start) if plan.member.windows else None
     found = carried(plan, calendar, start, new, old, earlier)
-    _replace_days(engine, plan, since, found, calendar, is_again=is_again)
+    _replace_days(engine, plan, since, found.days, is_again=is_again)
+    if plan.member.windows:
+        _replace_departures(engine, plan, since if is_again else None, kept, found.departures, calendar)
     for key, reread in keys.items():
-        _replace_seen(engine, plan, key, reread)
+        _replace_seen(engine, plan, key, reread, kept)
     if plan.layout.views:
         _replace_spans(engine, plan, calendar, start, found.added)
     return True
@@ -90,7 +97,7 @@ def _presences(engine: Engine, plan: Plan, streams: Sequence[Stream], calendar: 
         both = around(_placed(fresh, calendar), _placed(past, calendar), _placed(before, calendar), last)
         if both is None:
             return None
-        found[key] = _Reread(fresh, past, *both)
+        found[key] = _Reread(fresh, past, before, *both)
     return found
 
 
@@ -154,30 +161,27 @@ def _keys(rows: Columns, calendar: DayTable) -> Array:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _replace_days(
-    engine: Engine, plan: Plan, since: int, found: Carried, calendar: DayTable, *, is_again: bool
-) -> None:
-    layout, days = plan.layout, plan.schema.table(plan.layout.days)
+def _replace_days(engine: Engine, plan: Plan, since: int, rows: Columns, *, is_again: bool) -> None:
     if is_again:
-        engine.execute(f"DELETE FROM {days} WHERE day >= {since}")
-    _insert(engine, plan, layout.days, found.days)
-    if plan.member.windows:
-        _forget(engine, plan, since, is_again=is_again)
-    if plan.member.windows and layout.distinct:
-        rows = found.departures
-        _insert(engine, plan, layout.leaving, {"eid": rows.eids, "day": rows.days + calendar.first, **rows.cells})
+        engine.execute(f"DELETE FROM {plan.schema.table(plan.layout.days)} WHERE day >= {since}")
+    _insert(engine, plan, plan.layout.days, rows)
 
 
-def _forget(engine: Engine, plan: Plan, since: int, *, is_again: bool) -> None:
-    """Take back departures of days that are read again, and once a month those nothing holds any more."""
-    old = forgotten(plan.extent.settled, plan.member.windows)
-    gone = [f"day >= {since}"] if is_again else []
-    gone += [f"day < {old}"] if old != forgotten(since, plan.member.windows) else []
+def _replace_departures(
+    engine: Engine, plan: Plan, again: int | None, kept: int, found: Counters, calendar: DayTable
+) -> None:
+    """Take back departures of days read `again`, and once a month those nothing holds any more; note new ones."""
+    old = forgotten(plan.extent.kept, plan.member.windows)
+    gone = [] if again is None else [f"day >= {again}"]
+    gone += [f"day < {old}"] if old != forgotten(kept, plan.member.windows) else []
     if gone:
         engine.execute(f"DELETE FROM {plan.schema.table(plan.layout.leaving)} WHERE {' OR '.join(gone)}")
+    if plan.layout.distinct:
+        rows = {"eid": found.eids, "day": found.days + calendar.first, **found.cells}
+        _insert(engine, plan, plan.layout.leaving, rows)
 
 
-def _replace_seen(engine: Engine, plan: Plan, key: str, found: _Reread) -> None:
+def _replace_seen(engine: Engine, plan: Plan, key: str, found: _Reread, kept: int) -> None:
     """Keep the presences that may be read again, and of the others the last one of each pair."""
     table = plan.layout.seen(key)
     order = np.lexsort((found.fresh.days, found.fresh.pairs))
@@ -188,6 +192,18 @@ def _replace_seen(engine: Engine, plan: Plan, key: str, found: _Reread) -> None:
     if len(found.past.pairs):
         engine.execute(f"DELETE FROM {plan.schema.table(plan.layout.recent(table))}")
     _insert(engine, plan, plan.layout.recent(table), {"pair": pairs[~settled], "day": days[~settled]})
+    if in_months(kept) != in_months(plan.extent.kept):
+        old = in_months(plan.extent.kept)
+        engine.execute(f"DELETE FROM {plan.schema.table(plan.layout.kept(table))} WHERE day < {old}")
+    if plan.extent.kept < plan.extent.settled:
+        befores = continued_days(Seen(pairs, days), found.before)
+        some = settled & (days >= plan.extent.kept)
+        _insert(
+            engine,
+            plan,
+            plan.layout.kept(table),
+            {"pair": pairs[some], "day": days[some], "before": befores[some]},
+        )
     pairs, days = pairs[settled], days[settled]
     last = is_last(pairs)
     _insert(engine, plan, plan.layout.later(table), {"pair": pairs[last], "day": days[last]})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tallystick.build.one_pass_arrays import arrow, read
+from tallystick.build.one_pass.arrays import arrow, read
 from tallystick.compiler.one_pass import interning
 from tallystick.compiler.one_pass.gather import Stream
 from tallystick.compiler.one_pass.names import work

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from tallystick.build import one_pass_state, relations
-from tallystick.build.one_pass_dense import MOST, write_out
-from tallystick.build.one_pass_state import Stored
+from tallystick.build import relations
+from tallystick.build.one_pass import state as one_pass_state
+from tallystick.build.one_pass.dense import MOST, write_out
+from tallystick.build.one_pass.state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.lower import bucket_column
 from tallystick.compiler.model import Model, TimeView

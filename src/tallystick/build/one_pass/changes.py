@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tallystick.build import one_pass_state, relations
-from tallystick.build.one_pass_state import Stored
+from tallystick.build import relations
+from tallystick.build.one_pass import state as one_pass_state
+from tallystick.build.one_pass.state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass import interning
