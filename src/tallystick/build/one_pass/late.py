@@ -16,7 +16,7 @@ from tallystick.build.one_pass.known import Known
 from tallystick.build.one_pass.state import Stored
 from tallystick.compiler.one_pass.days import day_of
 from tallystick.compiler.one_pass.family import Member
-from tallystick.compiler.one_pass.gather import ROWS, copy_rows, streams
+from tallystick.compiler.one_pass.gather import DAY, ROWS, copy_rows, streams
 from tallystick.compiler.one_pass.marks import Marks, first_change, looked_at_from, marking, marks_of
 from tallystick.compiler.one_pass.names import create_work, work
 from tallystick.compiler.span import Span
@@ -101,11 +101,12 @@ def _copied(job: Job, first: int | None) -> Job:
 def _marks(job: Job, glances: list[_Glance], first: int) -> dict[str, Marks]:
     """Return the marks of all days from `first` on, by the prefix of metrics."""
     found = streams([glance.member for glance in glances])
-    rows = work(ROWS)
+    # The source is not asked for days by their number: that costs as much as to print its rows.
+    rows = f"(FROM {work(ROWS)} WHERE {DAY} BETWEEN {first} AND {job.last})"
     if job.copied is None:
         span = Span(start_of_day(day_of(first), job.calendar), job.end, job.calendar)
         rows = f"({copy_rows(job.family, job.reads, found, span)})"
-    columns = embedded(job.engine).arrays(marking(job.family, job.reads, found, rows, (first, job.last)))
+    columns = embedded(job.engine).arrays(marking(job.family, job.reads, found, rows))
     return {
         glance.member.prefix: marks_of(columns["day"], columns[glance.member.metric], first, job.last)
         for glance in glances

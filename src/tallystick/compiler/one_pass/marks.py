@@ -63,17 +63,17 @@ def looked_at_from(member: Member, covered_end: datetime, calendar: Calendar, lo
     return min(number(shift_date(floor_date(end, grain, calendar), grain, -lookback)) for grain in grains)
 
 
-def marking(family: Family, project: Project, found: Sequence[Stream], rows: str, days: tuple[int, int]) -> str:
-    """Return the query of the marks of days, first and last, one column per metric; `rows` is a relation of copied rows.
+def marking(family: Family, project: Project, found: Sequence[Stream], rows: str) -> str:
+    """Return the query of the marks of days, one column per metric; `rows` is a relation of copied rows.
 
     What the XOR of prints does not tell, since rows that are there twice cancel out, their number and sum do.
     """
     marks: list[str] = []
     for metric, columns in columns_of(project, found).items():
-        passes = f"FILTER (WHERE {flag(family, metric)})"
+        # Of one metric alone no rows are copied that it does not count, and to ask costs a fifth.
+        passes = f" FILTER (WHERE {flag(family, metric)})" if len(family.members) > 1 else ""
         print_of_row = f"hash({', '.join([*map(quoted, [*head_names(family), *columns]), '0'])})"
         parts = ("count(*)", f"bit_xor({print_of_row})", f"sum(({print_of_row} >> 33)::INTEGER)")
-        print_of_day = f"hash({', '.join(f'{part} {passes}' for part in parts)})"
-        marks.append(f"CASE WHEN count(*) {passes} > 0 THEN {print_of_day} ELSE 0::UBIGINT END AS {quoted(metric)}")
-    within = f"{DAY} BETWEEN {days[0]} AND {days[1]}"
-    return f"SELECT {DAY} AS day, {', '.join(marks)} FROM {rows} AS r WHERE {within} GROUP BY {DAY}"
+        print_of_day = f"hash({', '.join(f'{part}{passes}' for part in parts)})"
+        marks.append(f"CASE WHEN count(*){passes} > 0 THEN {print_of_day} ELSE 0::UBIGINT END AS {quoted(metric)}")
+    return f"SELECT {DAY} AS day, {', '.join(marks)} FROM {rows} AS r GROUP BY {DAY}"
