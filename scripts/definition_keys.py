@@ -96,7 +96,7 @@ TABLES = (
             "as_of": "A fixed clock: the moment that counts as now.",
             "start": "Where history starts; the first row unless written.",
             "dialect": "The SQL dialect definitions are written in; the warehouse's unless written.",
-            "lookback": "How many buckets before the last covered one a build computes again, days for models that are built together; 3 unless written.",
+            "lookback": "How many buckets before the last covered one a build computes again, of each grain; 3 unless written.",
             "compat": "A tool whose behaviour is repeated where it differs, such as `oso`.",
             "allow_functions": "Names or patterns (`mozfun.*`) of functions the guard lets through beyond the known ones.",
         },

@@ -8,7 +8,9 @@ import pytest
 from tallystick.errors import UsageError
 from tallystick.service.workspace import load
 
-TALLY = '[project]\nname = "c"\nas_of = {}-01T00:00:00Z\nlookback = 0\n[warehouse]\npath = "w.duckdb"\nstorage = "{}"\n'
+TALLY = (
+    '[project]\nname = "c"\nas_of = {}-01T00:00:00Z\nlookback = {}\n[warehouse]\npath = "w.duckdb"\nstorage = "{}"\n'
+)
 SOURCE = """
 [entities.repo]
 rolls_up_to = "team"
@@ -34,9 +36,9 @@ CREATE TABLE teams AS SELECT * FROM (VALUES ('a', 'p'), ('b', 'p'), ('c', 'q')) 
 def project(tmp_path):
     """Return a function that opens a project with some metrics at the first of a month, and its warehouse."""
 
-    def opening(*metrics, month="2024-02", storage="change_points"):
+    def opening(*metrics, month="2024-02", storage="change_points", lookback=0):
         (tmp_path / "definitions").mkdir(exist_ok=True)
-        (tmp_path / "tally.toml").write_text(TALLY.format(month, storage))
+        (tmp_path / "tally.toml").write_text(TALLY.format(month, lookback, storage))
         (tmp_path / "definitions" / "c.toml").write_text(SOURCE + "".join(metrics))
         if not (tmp_path / "w.duckdb").exists():
             sql(ROWS)
@@ -143,6 +145,15 @@ def test_formulas_follow_a_changed_mapping(project):
         assert_built_as_asked(workspace)
     project.sql("INSERT INTO teams VALUES ('a', 'q')")
     with project(*metrics, month="2024-03") as workspace:
+        assert_built_as_asked(workspace)
+
+
+def test_formulas_follow_late_rows(project):
+    metrics = total(entities=("team",)), TWICE
+    with project(*metrics, month="2024-03", lookback=1) as workspace:
+        assert_built_as_asked(workspace)
+    project.sql("INSERT INTO ev VALUES ('2024-02-03 10:00:00', 'a', 1, 5)")
+    with project(*metrics, month="2024-03", lookback=1) as workspace:
         assert_built_as_asked(workspace)
 
 

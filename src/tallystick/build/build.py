@@ -30,7 +30,7 @@ from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.family import Family, families
 from tallystick.compiler.order import circles, in_a_circle, in_order, parts
-from tallystick.definitions.metric import Formula, SqlQuery
+from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
 from tallystick.errors import CompileError, EngineBrokenError, StorageFullError, TallystickError, WarehouseLockedError
@@ -139,6 +139,8 @@ class _Run:
     closes_gaps: bool = False
     anew: set[str] = field(default_factory=set)
     """Metrics that were there and were built from nothing: what is worked out from them has to be, too."""
+    late: dict[str, datetime] = field(default_factory=dict)
+    """Metrics of which late rows were counted, with the first instant they may have changed."""
 
     @property
     def states(self) -> Mapping[str, BuiltState]:
@@ -207,6 +209,7 @@ def _build_family(run: _Run, family: Family, before: Found | None) -> None:
         return
     run.closes_gaps |= not outcome.leaves_gaps
     run.anew |= outcome.anew
+    run.late |= outcome.late
     for built in outcome.states:
         if built.model in run.asked:
             run.finish(_success(run, built, seconds / len(outcome.states)))
@@ -228,8 +231,9 @@ def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
     definition = project.metrics[model.metric].definition
     is_full = isinstance(definition, SqlQuery) and not definition.incremental and model.time.window is None
     since = direct.refresh_from(model, min(old.covered_end, run.end), project) if old and not is_full else None
-    if since is not None and run.since is not None:
-        since = min(since, floor(run.since, model.time.grain or Grain.DAY, direct.calendar(project, model)))
+    for again in (run.since, _reads_late(run, model)):
+        if since is not None and again is not None:
+            since = min(since, floor(again, model.time.grain or Grain.DAY, direct.calendar(project, model)))
     if old is None or since is None or old.definition_hash != target.definition_hash or old.storage != direct.DENSE:
         return direct.create(run.engine, project, target, run.now)
     return direct.refresh(run.engine, project, target, old, since, run.now)
@@ -237,9 +241,18 @@ def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
 
 def _reads_anew(run: _Run, model: Model) -> bool:
     """Tell whether a model is worked out from one that this build made from nothing."""
-    if not run.anew or not isinstance(run.project.metrics[model.metric].definition, Formula):
-        return False
-    return any(part.metric in run.anew for part in parts(model, run.project, definition_context(run.project)))
+    return bool(run.anew) and any(part.metric in run.anew for part in _parts(run, model))
+
+
+def _reads_late(run: _Run, model: Model) -> datetime | None:
+    """Return the first instant from which on this build changed what a model is worked out from."""
+    if not run.late:
+        return None
+    return min((run.late[part.metric] for part in _parts(run, model) if part.metric in run.late), default=None)
+
+
+def _parts(run: _Run, model: Model) -> Sequence[Model]:
+    return parts(model, run.project, definition_context(run.project))
 
 
 def _attempt(work: Callable[[], Built]) -> tuple[Built | TallystickError, float]:

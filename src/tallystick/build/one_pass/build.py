@@ -20,24 +20,28 @@ from tallystick.build.one_pass.state import Stored
 from tallystick.build.state import BuiltState
 from tallystick.compiler.definition_hash import definition_hashes
 from tallystick.compiler.one_pass import interning
+from tallystick.compiler.one_pass.days import day_of
 from tallystick.compiler.one_pass.family import Family, Member
 from tallystick.compiler.one_pass.gather import ROWS, streams
 from tallystick.compiler.one_pass.names import WORK, Schema, work
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
 from tallystick.errors import EngineError
+from tallystick.sql.calendar import start_of_day
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
     """What models of a family are now, and whether rows were replaced whose gaps may stay in the file for a while.
 
-    `anew` are the metrics that were there and were built from nothing.
+    `anew` are the metrics that were there and were built from nothing, `late` those of which late rows were counted,
+    with the first instant they may have changed.
     """
 
     states: list[BuiltState]
     leaves_gaps: bool
     anew: frozenset[str]
+    late: Mapping[str, datetime]
 
 
 def build_family(
@@ -95,7 +99,12 @@ def _build(job: Job, since: datetime | None, before: Found | None) -> Together:
         }
     states = _publish_all(job, [targets[member.prefix] for member in job.family.members], before)
     leaves_gaps = all(target.stored.gaps for target in targets.values())
-    return Together(states, leaves_gaps, frozenset(member.metric for member in anew if member.prefix in stored))
+    again = frozenset(member.metric for member in anew if member.prefix in stored)
+    changed = {
+        member.metric: job.changed[member.prefix] for member in job.family.members if member.prefix in job.changed
+    }
+    late = {metric: start_of_day(day_of(day), job.calendar) for metric, day in changed.items()}
+    return Together(states, leaves_gaps, again, late)
 
 
 _Groups = dict[int, list[tuple[Member, Stored]]]
