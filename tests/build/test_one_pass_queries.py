@@ -266,6 +266,17 @@ def test_history_begins_alike_together_and_apart_whatever_the_sources_say(engine
     assert sum(contents[0]["events_to_artifact_daily"].values()) == 1
 
 
+def test_history_of_queries_that_cast_instants_begins_with_the_local_day(engine):
+    fill(engine, World([_row(BEGIN + timedelta(minutes=44)), _row(BEGIN + timedelta(days=59))], [], []))
+    views = Views(entities=("artifact",), grains=(Grain.HALF,), rolling=(Window(30),))
+    # The half year goes on with a row after the build, so each model is built by its own query.
+    found, end = queries(["halves"], views, Calendar("America/New_York")), BEGIN + timedelta(days=46)
+    build_all(engine, found, end)
+    assert_as_direct(engine, found, end)
+    first = engine.rows("SELECT min(metrics_sample_date) AS day FROM tally.halves_to_artifact_over_30_day_window")
+    assert first[0]["day"] == BEGIN.date() - timedelta(days=1)
+
+
 def _row(time: datetime, artifact: str | None = "a", country: str | None = "DE") -> dict[str, object]:
     found = dict.fromkeys(["name", "price", "weight", "kind"])
     return {

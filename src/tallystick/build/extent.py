@@ -47,7 +47,7 @@ def _first(
     registered, is_known = None, bool(source_names(project, metric))
     if isinstance(metric.definition, SqlQuery):
         registered = registered_start(metric.definition, project)
-        looks = [] if found else list(first_rows_read(metric.definition, project.dialect))
+        looks = [] if found else list(first_rows_read(metric.definition, project))
         found += _instants_read(run, project, metric.definition, looks, dialect)
         is_known = is_known or bool(looks)
     # A definition that reads nothing but other models begins where they begin.

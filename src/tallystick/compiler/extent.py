@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sqlglot import exp
 
 from tallystick.compiler.binding import bound_template
+from tallystick.compiler.local_days import source_of_instant
 from tallystick.compiler.relations import scope
 from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
@@ -20,9 +21,9 @@ def first_row(source: Source, project: Project, dialect: str) -> exp.Select:
     return exp.select(exp.Min(this=rows.time()).as_("first")).from_(rows.relation())
 
 
-def first_rows_read(definition: SqlQuery, dialect: str) -> Iterator[exp.Select]:
+def first_rows_read(definition: SqlQuery, project: Project) -> Iterator[exp.Select]:
     """Yield the queries for the earliest time in each table that a definition filters by `@metrics_start`."""
-    template = bound_template(definition.sql, definition.dialect or dialect)
+    template = bound_template(definition.sql, definition.dialect or project.dialect)
     derived = {cte.alias.lower() for cte in template.find_all(exp.CTE)}
     found: dict[str, exp.Select] = {}
     for node in template.find_all(exp.Between, exp.GTE, exp.GT):
@@ -33,9 +34,16 @@ def first_rows_read(definition: SqlQuery, dialect: str) -> Iterator[exp.Select]:
             continue
         table = _table_of(node.this, select)
         if table is not None and (table.db or table.name.lower() not in derived):
-            query = exp.select(exp.Min(this=node.this.copy()).as_("first")).from_(table.copy())
+            time = _instant(node.this, project) or node.this
+            query = exp.select(exp.Min(this=time.copy()).as_("first")).from_(table.copy())
             found.setdefault(query.sql(), query)
     yield from found.values()
+
+
+def _instant(value: exp.Expr, project: Project) -> exp.Column | None:
+    """Return the time of a source that a value is made of: as a date it would be that of UTC, where local ones are meant."""
+    columns = value.find_all(exp.Column)
+    return next((column for column in columns if source_of_instant(column, project.sources) is not None), None)
 
 
 def _table_of(value: exp.Expr, select: exp.Select) -> exp.Table | None:

@@ -6,7 +6,7 @@ matter: where a macro of days is applied to it or compared with it, its local da
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sqlglot import exp
 
@@ -37,7 +37,7 @@ def keep_local_days(tree: exp.Query, time: TimeView, context: DefinitionContext)
     for node, macro in calls(tree):
         place = node if macro.name in _SAMPLED else node.find_ancestor(*_COMPARISONS) if macro.name in _BOUNDS else None
         for column in place.find_all(exp.Column) if place is not None else ():
-            source = _source_of(column, zoned)
+            source = source_of_instant(column, zoned)
             if source is not None:
                 found[id(column)] = column, source
     for column, source in found.values():
@@ -46,8 +46,8 @@ def keep_local_days(tree: exp.Query, time: TimeView, context: DefinitionContext)
         column.replace(day)
 
 
-def _source_of(column: exp.Column, sources: dict[str, Source]) -> Source | None:
-    """Return the source whose time a column is, where its rows are instants."""
+def source_of_instant(column: exp.Column, sources: Mapping[str, Source]) -> Source | None:
+    """Return the source whose time a column of a query is, where its rows are instants."""
     select = column.find_ancestor(exp.Select)
     for table in _tables(select) if select is not None else ():
         if column.table not in ("", table.alias_or_name):
