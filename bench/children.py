@@ -19,8 +19,8 @@ import duckdb
 
 from bench import hand, naive
 from bench.models import project
-from tallystick.build.one_pass import state as one_pass_state
 from tallystick.build.build import build
+from tallystick.build.one_pass import state as one_pass_state
 from tallystick.build.one_pass.extend import CLOSES_GAPS_EVERY
 from tallystick.compiler.one_pass import readable
 from tallystick.compiler.plan import plan
