@@ -5,7 +5,8 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from tallystick.errors import UsageError
+from tallystick.build import direct
+from tallystick.errors import CompileError, UsageError
 from tallystick.service.workspace import load
 
 TALLY = (
@@ -16,10 +17,11 @@ SOURCE = """
 rolls_up_to = "team"
 through = "main.teams"
 [entities.team]
+[entities.who]
 [sources.ev]
-table = "main.ev"
+{}
 time = "ts"
-entities = { repo = "repo" }
+{}
 """
 TOTAL = '[metrics.total]\nsource = "ev"\nexpr = "{}"\nentities = {}\ngrains = {}\n'
 USERS = '[metrics.users]\nsource = "ev"\nexpr = "count(distinct who)"\nentities = ["all"]\ngrains = ["day"]\nrolling = [3]\n'
@@ -36,10 +38,17 @@ CREATE TABLE teams AS SELECT * FROM (VALUES ('a', 'p'), ('b', 'p'), ('c', 'q')) 
 def project(tmp_path):
     """Return a function that opens a project with some metrics at the first of a month, and its warehouse."""
 
-    def opening(*metrics, month="2024-02", storage="change_points", lookback=0):
+    def opening(
+        *metrics,
+        month="2024-02",
+        storage="change_points",
+        lookback=0,
+        read='table = "main.ev"',
+        source='entities = { repo = "repo" }',
+    ):
         (tmp_path / "definitions").mkdir(exist_ok=True)
         (tmp_path / "tally.toml").write_text(TALLY.format(month, lookback, storage))
-        (tmp_path / "definitions" / "c.toml").write_text(SOURCE + "".join(metrics))
+        (tmp_path / "definitions" / "c.toml").write_text(SOURCE.format(read, source) + "".join(metrics))
         if not (tmp_path / "w.duckdb").exists():
             sql(ROWS)
         return load(tmp_path)
@@ -148,13 +157,70 @@ def test_formulas_follow_a_changed_mapping(project):
         assert_built_as_asked(workspace)
 
 
-def test_formulas_follow_late_rows(project):
+LATE = "INSERT INTO ev VALUES ('2024-02-03 10:00:00', 'a', 1, 5)"
+FOUR = TWICE.replace("twice", "four").replace("total", "twice")
+
+
+@pytest.mark.parametrize("first", [(), ("total",), ("total", "twice")])
+def test_formulas_follow_late_rows_whenever_they_are_built(project, first):
+    metrics = total(entities=("team",)), TWICE, FOUR
+    with project(*metrics, month="2024-03", lookback=1) as workspace:
+        assert_built_as_asked(workspace)
+    project.sql(LATE)
+    with project(*metrics, month="2024-03", lookback=1) as workspace:
+        if first:
+            assert not workspace.build(first).failed
+        assert_built_as_asked(workspace)
+    assert project.sql("FROM tally._pending") == []
+
+
+def test_formulas_that_failed_follow_late_rows_with_the_next_build(project, monkeypatch):
+    def fail(*_):
+        raise CompileError("not this time")
+
     metrics = total(entities=("team",)), TWICE
     with project(*metrics, month="2024-03", lookback=1) as workspace:
         assert_built_as_asked(workspace)
-    project.sql("INSERT INTO ev VALUES ('2024-02-03 10:00:00', 'a', 1, 5)")
-    with project(*metrics, month="2024-03", lookback=1) as workspace:
+        workspace.close()
+        project.sql(LATE)
+        with monkeypatch.context() as patch:
+            patch.setattr(direct, "refresh", fail)
+            assert {model.metric for model in workspace.build().failed} == {"twice"}
         assert_built_as_asked(workspace)
+
+
+def test_what_reads_two_families_of_a_metric_follows_the_first_change(project):
+    metrics = total(entities=("repo", "who"), grains=("day", "month")), TWICE.replace('"team"', '"repo", "who"')
+    source = 'entities = { repo = "repo", who = "who" }\n'
+    metrics = "".join(metrics)
+    with project(metrics, source=source, month="2024-03", lookback=1) as workspace:
+        assert_built_as_asked(workspace)
+    project.sql("UPDATE ev SET repo = 'z' WHERE ts = '2024-02-03 10:00:00'")
+    project.sql("INSERT INTO ev VALUES ('2024-02-20 10:00:00', 'a', 1, 5)")
+    with project(metrics, source=source, month="2024-03", lookback=1) as workspace:
+        assert_built_as_asked(workspace)
+
+
+@pytest.mark.parametrize("name", ["day", "r", "hash"])
+@pytest.mark.parametrize("column", ["_id", "_day", "day", "_pass", "count"])
+@pytest.mark.parametrize("read", ['table = "main.ev"', 'sql = "SELECT * FROM main.ev"'])
+def test_names_of_metrics_and_columns_do_not_matter_for_late_rows(project, name, column, read):
+    metrics = total(f'sum(\\"{column}\\")').replace("total", name), MEDIAN.replace("median(x)", "max(who)")
+    project(*metrics).close()
+    project.sql(f'ALTER TABLE ev RENAME x TO "{column}"')
+    with project(*metrics, read=read, month="2024-03", lookback=1) as workspace:
+        assert_built_as_asked(workspace)
+    project.sql(f"UPDATE ev SET \"{column}\" = 70 WHERE ts = '2024-02-03 10:00:00'")
+    with project(*metrics, read=read, month="2024-03", lookback=1) as workspace:
+        assert_built_as_asked(workspace)
+
+
+@pytest.mark.parametrize("lookback", [60, 3650])
+def test_more_may_be_looked_back_than_there_is(project, lookback):
+    metrics = total(grains=("day", "year")), MEDIAN.replace('"day"', '"year"')
+    for month in ("2024-02", "2024-03"):
+        with project(*metrics, month=month, lookback=lookback) as workspace:
+            assert_built_as_asked(workspace)
 
 
 def test_a_table_that_is_gone_is_made_again(project):

@@ -14,7 +14,7 @@ from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-from tallystick.build import direct, state
+from tallystick.build import direct, pending, state
 from tallystick.build.derived import build_derived, set_aside
 from tallystick.build.direct import Target
 from tallystick.build.one_pass import state as one_pass_state
@@ -22,14 +22,13 @@ from tallystick.build.one_pass.build import build_family
 from tallystick.build.one_pass.job import Found, look
 from tallystick.build.report import Action, BuildReport, BuiltModel, Progress
 from tallystick.build.state import BuiltState
-from tallystick.compiler.definition_context import definition_context
 from tallystick.compiler.definition_hash import definition_hash
 from tallystick.compiler.derived_models import project_derived
 from tallystick.compiler.factory_models import FactoryModel
 from tallystick.compiler.lower import source_names
 from tallystick.compiler.model import Model
 from tallystick.compiler.one_pass.family import Family, families
-from tallystick.compiler.order import circles, in_a_circle, in_order, parts
+from tallystick.compiler.order import circles, in_a_circle, in_order
 from tallystick.definitions.metric import SqlQuery
 from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine, embedded
@@ -79,6 +78,8 @@ def build(
             _build_family(run, family, before)
         if groups:
             embedded(engine).checkpoint(leaves_gaps=not run.closes_gaps)
+    if engine.capabilities.one_pass:
+        run.pending = pending.read(engine)
     place = {model.name: index for index, model in enumerate(ordered)}
     for model in sorted([*rest, *run.apart], key=lambda model: place[model.name]):
         _build_directly(run, model)
@@ -137,10 +138,8 @@ class _Run:
     apart: list[Model] = field(default_factory=list)
     """Models of queries that cannot be built together."""
     closes_gaps: bool = False
-    anew: set[str] = field(default_factory=set)
-    """Metrics that were there and were built from nothing: what is worked out from them has to be, too."""
-    late: dict[str, datetime] = field(default_factory=dict)
-    """Metrics of which late rows were counted, with the first instant they may have changed."""
+    pending: Mapping[str, datetime] = field(default_factory=dict)
+    """Models that have to be worked out again from an instant on, as their parts have changed since."""
 
     @property
     def states(self) -> Mapping[str, BuiltState]:
@@ -208,8 +207,6 @@ def _build_family(run: _Run, family: Family, before: Found | None) -> None:
             run.finish(_failure(model, outcome))
         return
     run.closes_gaps |= not outcome.leaves_gaps
-    run.anew |= outcome.anew
-    run.late |= outcome.late
     for built in outcome.states:
         if built.model in run.asked:
             run.finish(_success(run, built, seconds / len(outcome.states)))
@@ -224,35 +221,29 @@ def _build_directly(run: _Run, model: Model) -> None:
 
 
 def _bring_up_to_date(run: _Run, model: Model) -> BuiltState:
+    """Build a model; with what was pending for it, in one transaction."""
+    if model.name not in run.pending:
+        return _create_or_refresh(run, model)
+    with run.engine.transaction():
+        built = _create_or_refresh(run, model)
+        pending.done(run.engine, model.name)
+    return built
+
+
+def _create_or_refresh(run: _Run, model: Model) -> BuiltState:
     project, old = run.project, run.states.get(model.name)
-    if model.name not in run.before.relations or _reads_anew(run, model):
+    if model.name not in run.before.relations or run.pending.get(model.name) == pending.BEGINNING:
         old = None
     target = Target(model, definition_hash(model, project), project.settings.start, run.end, run.current, run.look)
     definition = project.metrics[model.metric].definition
     is_full = isinstance(definition, SqlQuery) and not definition.incremental and model.time.window is None
     since = direct.refresh_from(model, min(old.covered_end, run.end), project) if old and not is_full else None
-    for again in (run.since, _reads_late(run, model)):
+    for again in (run.since, run.pending.get(model.name)):
         if since is not None and again is not None:
             since = min(since, floor(again, model.time.grain or Grain.DAY, direct.calendar(project, model)))
     if old is None or since is None or old.definition_hash != target.definition_hash or old.storage != direct.DENSE:
         return direct.create(run.engine, project, target, run.now)
     return direct.refresh(run.engine, project, target, old, since, run.now)
-
-
-def _reads_anew(run: _Run, model: Model) -> bool:
-    """Tell whether a model is worked out from one that this build made from nothing."""
-    return bool(run.anew) and any(part.metric in run.anew for part in _parts(run, model))
-
-
-def _reads_late(run: _Run, model: Model) -> datetime | None:
-    """Return the first instant from which on this build changed what a model is worked out from."""
-    if not run.late:
-        return None
-    return min((run.late[part.metric] for part in _parts(run, model) if part.metric in run.late), default=None)
-
-
-def _parts(run: _Run, model: Model) -> Sequence[Model]:
-    return parts(model, run.project, definition_context(run.project))
 
 
 def _attempt(work: Callable[[], Built]) -> tuple[Built | TallystickError, float]:

@@ -56,12 +56,18 @@ def calendar(project: Project, model: Model) -> Calendar:
 
 
 def refresh_from(model: Model, covered_end: datetime, project: Project) -> datetime | None:
-    """Return where an incremental refresh starts: whole buckets, `lookback` of them before the covered end."""
+    """Return where an incremental refresh starts: whole buckets, `lookback` of them before the covered end.
+
+    None stands for the beginning: of all time, and of more buckets than the calendar has.
+    """
     if model.time.is_all_time:
         return None
     grain = model.time.grain or Grain.DAY
     days = calendar(project, model)
-    return shift(floor(covered_end, grain, days), grain, -project.settings.lookback, days)
+    try:
+        return shift(floor(covered_end, grain, days), grain, -project.settings.lookback, days)
+    except (ValueError, OverflowError):
+        return None
 
 
 def create(engine: Engine, project: Project, target: Target, now: datetime) -> BuiltState:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from tallystick.compiler.definition_context import DefinitionContext, definition_context
 from tallystick.compiler.formula_model import operands
@@ -48,6 +49,24 @@ def in_order(models: Iterable[Model], project: Project) -> tuple[Model, ...]:
     for model in wanted:
         visit(model, ())
     return tuple(done)
+
+
+def readers(changes: Mapping[str, datetime], project: Project) -> dict[str, datetime]:
+    """Return, by name, the planned models that are made from metrics which changed or from such, with the first change."""
+    context = definition_context(project)
+    edges: dict[str, dict[Model, None]] = {}
+    for model in plan(project):
+        for part in _parts_or_none(model, project, context):
+            edges.setdefault(part.metric, {})[model] = None
+    found: dict[str, datetime] = {}
+    waiting = list(changes.items())
+    while waiting:
+        metric, since = waiting.pop()
+        for reader in edges.get(metric, ()):
+            if reader.name not in found or since < found[reader.name]:
+                found[reader.name] = since
+                waiting.append((reader.metric, since))
+    return found
 
 
 def circles(models: Iterable[Model], project: Project) -> dict[str, tuple[str, ...]]:

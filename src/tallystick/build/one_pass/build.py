@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tallystick.build import state
+from tallystick.build import pending, state
 from tallystick.build.one_pass import known
 from tallystick.build.one_pass import state as one_pass_state
 from tallystick.build.one_pass.changes import drop_dictionaries, keep_history, retire_views
 from tallystick.build.one_pass.create import create
 from tallystick.build.one_pass.extend import can_count_from, extend, reread_from
 from tallystick.build.one_pass.job import Found, Job, execute, look
-from tallystick.build.one_pass.late import look_again
+from tallystick.build.one_pass.late import look_again, reaches_back
 from tallystick.build.one_pass.publish import DENSE, Publication, publish
 from tallystick.build.one_pass.source import membership_mark, pair_up
 from tallystick.build.one_pass.state import Stored
@@ -32,16 +32,10 @@ from tallystick.sql.calendar import start_of_day
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What models of a family are now, and whether rows were replaced whose gaps may stay in the file for a while.
-
-    `anew` are the metrics that were there and were built from nothing, `late` those of which late rows were counted,
-    with the first instant they may have changed.
-    """
+    """What models of a family are now, and whether rows were replaced whose gaps may stay in the file for a while."""
 
     states: list[BuiltState]
     leaves_gaps: bool
-    anew: frozenset[str]
-    late: Mapping[str, datetime]
 
 
 def build_family(
@@ -99,12 +93,19 @@ def _build(job: Job, since: datetime | None, before: Found | None) -> Together:
         }
     states = _publish_all(job, [targets[member.prefix] for member in job.family.members], before)
     leaves_gaps = all(target.stored.gaps for target in targets.values())
-    again = frozenset(member.metric for member in anew if member.prefix in stored)
-    changed = {
-        member.metric: job.changed[member.prefix] for member in job.family.members if member.prefix in job.changed
-    }
-    late = {metric: start_of_day(day_of(day), job.calendar) for metric, day in changed.items()}
-    return Together(states, leaves_gaps, again, late)
+    pending.note(job.engine, job.project, _changes(job, stored, targets), before.states)
+    return Together(states, leaves_gaps)
+
+
+def _changes(job: Job, stored: Mapping[str, Stored], targets: Mapping[str, Publication]) -> dict[str, datetime]:
+    """Return the metrics that were there and changed further back than usual, and from when on."""
+    changes: dict[str, datetime] = {}
+    for prefix, target in targets.items():
+        before, day = stored.get(prefix), target.since
+        if before is not None and (day is None or reaches_back(job, before, day)):
+            since = pending.BEGINNING if day is None else start_of_day(day_of(day), job.calendar)
+            changes[target.member.metric] = since
+    return changes
 
 
 _Groups = dict[int, list[tuple[Member, Stored]]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tallystick.build import state
+from tallystick.build import pending, state
 from tallystick.build.one_pass import known
 from tallystick.build.one_pass import state as one_pass_state
 from tallystick.build.one_pass.known import Known
@@ -22,6 +22,17 @@ from tallystick.definitions.project import Project
 from tallystick.engines.adapter import Engine
 from tallystick.sql.calendar import Calendar, floor_date, local_date, shift_date, start_of_day
 from tallystick.sql.grain import Grain
+
+_TABLES = frozenset(
+    {
+        state.TABLE,
+        state.HISTORY,
+        pending.PENDING,
+        one_pass_state.STORED,
+        one_pass_state.FAMILIES,
+        known.KNOWN,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +107,11 @@ def _after(job: Job, member: Member) -> int:
 def look(engine: Engine) -> Found:
     """Return what is in a warehouse; create the tables of states where they are missing."""
     there = engine.tables()
-    if not {state.TABLE, state.HISTORY, one_pass_state.STORED, one_pass_state.FAMILIES, known.KNOWN} <= there:
+    if not there >= _TABLES:
         state.prepare(engine)
         one_pass_state.prepare(engine)
         known.prepare(engine)
+        pending.prepare(engine)
     return Found(there, state.read(engine))
 
 

@@ -14,14 +14,14 @@ from tallystick.build.one_pass import known
 from tallystick.build.one_pass.job import Job, execute, settled
 from tallystick.build.one_pass.known import Known
 from tallystick.build.one_pass.state import Stored
-from tallystick.compiler.one_pass.days import day_of
+from tallystick.compiler.one_pass.days import day_of, number
 from tallystick.compiler.one_pass.family import Member
 from tallystick.compiler.one_pass.gather import DAY, ROWS, copy_rows, streams
-from tallystick.compiler.one_pass.marks import Marks, first_change, looked_at_from, marking, marks_of
+from tallystick.compiler.one_pass.marks import Marks, first_change, looked_at_from, mark, marking, marks_of
 from tallystick.compiler.one_pass.names import create_work, work
 from tallystick.compiler.span import Span
 from tallystick.engines.adapter import embedded
-from tallystick.sql.calendar import start_of_day
+from tallystick.sql.calendar import local_date, start_of_day
 
 KEPT_DAYS = 100
 """For so many days presences of distinct counts are kept: three months, and a week."""
@@ -71,6 +71,11 @@ def kept_from(job: Job, member: Member) -> int:
     return min(settled(job), max(_looked_at_from(job, member, job.end), settled(job) - KEPT_DAYS))
 
 
+def reaches_back(job: Job, stored: Stored, day: int) -> bool:
+    """Tell whether a day lies before those that models of days are worked out from again with every build."""
+    return day < number(local_date(stored.end, job.calendar)) - job.project.settings.lookback
+
+
 def remember(job: Job, member: Member, kept: int) -> None:
     """Write what the next build has to know of the settled days of a metric."""
     marks = job.marks.get(member.prefix)
@@ -108,6 +113,6 @@ def _marks(job: Job, glances: list[_Glance], first: int) -> dict[str, Marks]:
         rows = f"({copy_rows(job.family, job.reads, found, span)})"
     columns = embedded(job.engine).arrays(marking(job.family, job.reads, found, rows))
     return {
-        glance.member.prefix: marks_of(columns["day"], columns[glance.member.metric], first, job.last)
+        glance.member.prefix: marks_of(columns[DAY], columns[mark(job.family, glance.member.metric)], first, job.last)
         for glance in glances
     }

@@ -21,9 +21,9 @@ from tallystick.sql import buckets
 from tallystick.sql.expression import Measure, MeasureClass
 from tallystick.sql.grain import Grain
 
-ID = "_id"
-DAY = "_day"
-KEY = "_key"
+ID = f"{WORK}id"
+DAY = f"{WORK}day"
+KEY = f"{WORK}key"
 ROWS = "rows"
 
 
@@ -50,7 +50,7 @@ def streams(members: Sequence[Member]) -> tuple[Stream, ...]:
 
 def dimension(index: int) -> str:
     """Return the working name of a breakdown column."""
-    return f"_d{index}"
+    return f"{WORK}d{index}"
 
 
 def head_names(family: Family) -> list[str]:
@@ -60,7 +60,12 @@ def head_names(family: Family) -> list[str]:
 
 def flag(family: Family, metric: str) -> str:
     """Return the working column that tells which rows a metric counts."""
-    return f"_f{next(index for index, member in enumerate(family.members) if member.metric == metric)}"
+    return f"{WORK}f{place(family, metric)}"
+
+
+def place(family: Family, metric: str) -> int:
+    """Return the number of a metric in its family."""
+    return next(index for index, member in enumerate(family.members) if member.metric == metric)
 
 
 def copy_rows(family: Family, project: Project, found: Sequence[Stream], span: Span) -> str:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from tallystick.compiler.one_pass.days import number
 from tallystick.compiler.one_pass.family import Family, Member
-from tallystick.compiler.one_pass.gather import DAY, Stream, columns_of, flag, head_names
-from tallystick.compiler.one_pass.names import quoted
+from tallystick.compiler.one_pass.gather import DAY, Stream, columns_of, flag, head_names, place
+from tallystick.compiler.one_pass.names import WORK, quoted
 from tallystick.compiler.sweep.counters import Whole
 from tallystick.definitions.project import Project
 from tallystick.sql.calendar import Calendar, floor_date, local_date, shift_date
@@ -57,14 +57,27 @@ def first_change(before: Marks | None, now: Marks, first: int, until: int) -> in
 
 
 def looked_at_from(member: Member, covered_end: datetime, calendar: Calendar, lookback: int) -> int:
-    """Return the first day a build looks at: so many whole buckets of each grain before the end of the last build."""
+    """Return the first day a build looks at: so many whole buckets of each grain before the end of the last build.
+
+    No build looks at days before 1970.
+    """
     end = local_date(covered_end, calendar)
-    grains = (Grain.DAY, *member.grains)
-    return min(number(shift_date(floor_date(end, grain, calendar), grain, -lookback)) for grain in grains)
+    try:
+        firsts = [
+            shift_date(floor_date(end, grain, calendar), grain, -lookback) for grain in (Grain.DAY, *member.grains)
+        ]
+    except (ValueError, OverflowError):
+        return 0
+    return max(0, number(min(firsts)))
+
+
+def mark(family: Family, metric: str) -> str:
+    """Return the column of the marks of a metric."""
+    return f"{WORK}m{place(family, metric)}"
 
 
 def marking(family: Family, project: Project, found: Sequence[Stream], rows: str) -> str:
-    """Return the query of the marks of days, one column per metric; `rows` is a relation of copied rows.
+    """Return the query of the marks of days, one `mark` per metric; `rows` is a relation of copied rows.
 
     What the XOR of prints does not tell, since rows that are there twice cancel out, their number and sum do.
     """
@@ -75,5 +88,7 @@ def marking(family: Family, project: Project, found: Sequence[Stream], rows: str
         print_of_row = f"hash({', '.join([*map(quoted, [*head_names(family), *columns]), '0'])})"
         parts = ("count(*)", f"bit_xor({print_of_row})", f"sum(({print_of_row} >> 33)::INTEGER)")
         print_of_day = f"hash({', '.join(f'{part}{passes}' for part in parts)})"
-        marks.append(f"CASE WHEN count(*){passes} > 0 THEN {print_of_day} ELSE 0::UBIGINT END AS {quoted(metric)}")
-    return f"SELECT {DAY} AS day, {', '.join(marks)} FROM {rows} AS r GROUP BY {DAY}"
+        marks.append(
+            f"CASE WHEN count(*){passes} > 0 THEN {print_of_day} ELSE 0::UBIGINT END AS {mark(family, metric)}"
+        )
+    return f"SELECT {DAY}, {', '.join(marks)} FROM {rows} AS r GROUP BY {DAY}"
