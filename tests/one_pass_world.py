@@ -33,12 +33,15 @@ DAYS = 75
 END = datetime(2024, 4, 12, 15, tzinfo=UTC)
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 
+EXAMPLES = int(os.environ.get("ONE_PASS_EXAMPLES", "8"))
 RUNS = settings(
-    max_examples=int(os.environ.get("ONE_PASS_EXAMPLES", "8")),
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],
 )
+FEW_RUNS = settings(RUNS, max_examples=max(1, EXAMPLES * 3 // 8))
+"""For tests that are run for each of many expressions."""
 
 EXPRESSIONS = {
     "events": "count(*)",

@@ -27,10 +27,10 @@ dialect = "duckdb"
 time_zone = "Europe/Berlin"
 lookback = 2
 [defaults]
-grains = ["hour", "week", "quarter"]
+grains = ["hour", "week"]
 rolling = [7]
 all_time = true
-entities = ["all", "region"]
+entities = ["region"]
 [sources.orders]
 table = "shop.orders"
 time = "ordered_at"
@@ -44,6 +44,8 @@ through = "shop.stores"
 [metrics.revenue]
 source = "orders"
 expr = "sum(amount)"
+entities = ["all", "region"]
+grains = ["hour", "week", "quarter"]
 by = ["kind"]
 [metrics.large_orders]
 source = "orders"

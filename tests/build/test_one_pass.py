@@ -15,6 +15,7 @@ from one_pass_world import (
     DAYS,
     END,
     EXPRESSIONS,
+    FEW_RUNS,
     NOW,
     RUNS,
     VIEWS,
@@ -43,7 +44,7 @@ from tallystick.sql.grain import Grain, Window
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-@RUNS
+@FEW_RUNS
 @given(world=WORLDS, calendar=CALENDARS, views=VIEWS)
 def test_one_metric_equals_its_direct_queries(engine, name, world, calendar, views):
     clear(engine)
@@ -105,7 +106,7 @@ CUTS = st.lists(st.integers(1, DAYS - 1), min_size=1, max_size=3, unique=True).m
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-@RUNS
+@FEW_RUNS
 @given(world=WORLDS, calendar=CALENDARS, views=VIEWS, cuts=CUTS, lookback=st.integers(0, 3), hours=st.integers(0, 23))
 def test_appending_in_steps_equals_building_at_once(engine, name, world, calendar, views, cuts, lookback, hours):
     clear(engine)
@@ -162,7 +163,7 @@ def test_what_was_noted_before_days_were_appended_is_forgotten_in_time(engine, m
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-@RUNS
+@FEW_RUNS
 @given(world=WORLDS, calendar=CALENDARS, views=VIEWS, cut=st.integers(20, DAYS), data=st.data())
 def test_late_early_and_vanished_rows_within_the_lookback_are_noticed(engine, name, world, calendar, views, cut, data):
     clear(engine)
@@ -182,7 +183,7 @@ def test_late_early_and_vanished_rows_within_the_lookback_are_noticed(engine, na
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-@RUNS
+@FEW_RUNS
 @given(
     world=WORLDS,
     calendar=CALENDARS,
@@ -220,7 +221,7 @@ _OFTEN = st.sets(st.tuples(st.integers(0, 69), st.integers(1, 2)), min_size=10, 
 
 @pytest.mark.parametrize("most", [0, append.MOST])
 @pytest.mark.parametrize("name", ["users", "per_user", "total"])
-@RUNS
+@FEW_RUNS
 @given(seen=_OFTEN, steps=st.lists(st.tuples(st.integers(40, 70), st.integers(0, 69), _OFTEN), min_size=2, max_size=4))
 def test_days_on_which_keys_were_seen_often_are_counted_anew(engine, monkeypatch, name, most, seen, steps):
     monkeypatch.setattr(append, "MOST", most)
@@ -239,7 +240,7 @@ def test_days_on_which_keys_were_seen_often_are_counted_anew(engine, monkeypatch
 
 @pytest.mark.parametrize("most", [0, append.MOST])
 @pytest.mark.parametrize("name", ["total", "users", "smallest", "weight_per_user"])
-@RUNS
+@FEW_RUNS
 @given(world=WORLDS, views=VIEWS, data=st.data())
 def test_restatement_finds_changes_of_any_age(engine, monkeypatch, name, most, world, views, data):
     monkeypatch.setattr(append, "MOST", most)

@@ -15,6 +15,7 @@ from one_pass_world import (
     CALENDARS,
     DAYS,
     END,
+    FEW_RUNS,
     GRAINS,
     NOW,
     RUNS,
@@ -136,7 +137,7 @@ def assert_as_direct(engine: DuckDBEngine, found: Project, end: datetime = END, 
 
 
 @pytest.mark.parametrize("name", QUERIES)
-@RUNS
+@FEW_RUNS
 @given(world=WORLDS, calendar=CALENDARS, views=VIEWS)
 def test_a_query_built_with_others_equals_its_own(engine, name, world, calendar, views):
     clear(engine)

@@ -32,7 +32,7 @@ def consistent(state: dict, whole: dict) -> None:
 @pytest.mark.slow
 def test_killed_at_any_statement(store_url: str, folder: Path) -> None:
     plain = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
-    command = [sys.executable, str(DRIVER), str(folder), store_url, "3", "7", NOW]
+    command = [sys.executable, str(DRIVER), str(folder), store_url, "3", "11", NOW]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
     assert done.returncode == 0, done.stderr
     whole, *rounds = (json.loads(line) for line in done.stdout.splitlines())

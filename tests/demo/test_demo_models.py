@@ -1,6 +1,6 @@
 """Every model that the demo builds equals a query written here by hand, without any of the compiler's ideas.
 
-Calendar models and all time are compared whole; windows on every 31st day, each day's rows counted again from events.
+Calendar models and all time are compared whole; windows on every 97th day, each day's rows counted again from events.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def by_hand(model: Model) -> str:
     events = f"SELECT r.*, r.time::DATE AS d, m.entity, {kind} AS kind FROM ({rows}) r JOIN ({MEMBERS[model.entity]}) m ON r.to_artifact_id = m.member"
     if model.time.window is not None:
         days = model.time.window.count
-        ticks = f"SELECT unnest(range({FIRST}, {LAST} + 1, INTERVAL 31 DAY))::DATE AS t UNION SELECT {LAST}"
+        ticks = f"SELECT unnest(range({FIRST}, {LAST} + 1, INTERVAL 97 DAY))::DATE AS t UNION SELECT {LAST}"
         return (
             f"SELECT t AS bucket, entity, kind, {value} AS value FROM ({ticks}) JOIN ({events}) ON d > t - {days} AND d <= t "
             "GROUP BY ALL"
@@ -99,7 +99,7 @@ def as_built(model: Model) -> str:
     key = f"to_{model.entity}_id" if is_sql else f"{model.entity}_id"
     entity = key if model.has_entity else "'everything'"
     kind = "event_type" if model.by else "NULL"
-    days = f"({bucket} - {FIRST}) % 31 = 0 OR {bucket} = {LAST}" if model.time.window is not None else "true"
+    days = f"({bucket} - {FIRST}) % 97 = 0 OR {bucket} = {LAST}" if model.time.window is not None else "true"
     return f"SELECT {bucket} AS bucket, {entity} AS entity, {kind} AS kind, {value} AS value FROM tally.{model.name} WHERE {days}"
 
 

@@ -44,7 +44,7 @@ def fill(engine, rows):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=ROWS, found=metrics(EXPRESSIONS * 2 + RARE), calendar=CALENDARS, data=st.data())
 def test_passes_equal_one_query_each(engine, way, rows, found, calendar, data):
     shop = project(found, calendar)
@@ -54,7 +54,7 @@ def test_passes_equal_one_query_each(engine, way, rows, found, calendar, data):
 
 
 @pytest.mark.parametrize("way", ["lattice", "as planned"])
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=16, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=ROWS, found=metrics(EXPRESSIONS * 2 + RARE), calendar=CALENDARS, data=st.data())
 def test_breakdowns_equal_one_query_each(engine, way, rows, found, calendar, data):
     shop = project(found, calendar)
