@@ -78,7 +78,7 @@ def build(
             _build_family(run, family, before)
         if groups:
             embedded(engine).checkpoint(leaves_gaps=not run.closes_gaps)
-    if engine.capabilities.one_pass:
+    if engine.capabilities.one_pass and (rest or run.apart):
         run.pending = pending.read(engine)
     place = {model.name: index for index, model in enumerate(ordered)}
     for model in sorted([*rest, *run.apart], key=lambda model: place[model.name]):
