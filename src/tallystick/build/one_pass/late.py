@@ -53,15 +53,15 @@ def look_again(job: Job, stored: Mapping[str, Stored], first: int | None) -> Job
     if job.reads.sources[job.family.source].table is None:
         job = _copied(job, None if first is None else min(first, since))
     marks = _marks(job, glances, since)
-    changed: dict[str, int] = {}
-    for glance in glances:
-        prefix = glance.member.prefix
-        before = job.known.get(prefix)
-        day = first_change(None if before is None else before.marks, marks[prefix], glance.first, glance.until)
-        if day is not None:
-            changed[prefix] = day
+    days = {glance.member.prefix: _changed(job, glance, marks[glance.member.prefix]) for glance in glances}
+    changed = {prefix: day for prefix, day in days.items() if day is not None}
     following = {glance.member.prefix: marks[glance.member.prefix].since(glance.following) for glance in glances}
     return replace(job, changed=changed, marks=following)
+
+
+def _changed(job: Job, glance: _Glance, now: Marks) -> int | None:
+    before = job.known.get(glance.member.prefix)
+    return first_change(None if before is None else before.marks, now, glance.first, glance.until)
 
 
 def kept_from(job: Job, member: Member) -> int:
@@ -99,6 +99,7 @@ def _copied(job: Job, first: int | None) -> Job:
     start = None if first is None else start_of_day(day_of(first), job.calendar)
     span = job.read_until(Span(start, job.end, job.calendar), job.family.members)
     query = copy_rows(job.family, job.reads, streams(job.family.members), span)
+    embedded(job.engine).use_threads(None)
     execute(job.engine, [create_work(ROWS, query)])
     return replace(job, copied=span)
 
