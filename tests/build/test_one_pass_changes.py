@@ -174,6 +174,19 @@ def test_formulas_follow_late_rows_whenever_they_are_built(project, first):
     assert project.sql("FROM tally._pending") == []
 
 
+@pytest.mark.parametrize("operand", [MEDIAN, USERS])
+def test_formulas_follow_a_restatement_they_were_no_part_of(project, operand):
+    name = operand.partition("]")[0].rpartition(".")[2]
+    metrics = operand, TWICE.replace("total", name).replace('"team"', '"all"')
+    with project(*metrics, month="2024-03") as workspace:
+        assert_built_as_asked(workspace)
+    project.sql("UPDATE ev SET x = 9, who = 7 WHERE ts < '2024-01-09' AND repo <> 'a'")
+    with project(*metrics, month="2024-03") as workspace:
+        assert not workspace.build([name], restate=("2024-01-01", "2024-02-01")).failed
+        assert_built_as_asked(workspace)
+    assert project.sql("FROM tally._pending") == []
+
+
 def test_formulas_that_failed_follow_late_rows_with_the_next_build(project, monkeypatch):
     def fail(*_):
         raise CompileError("not this time")

@@ -83,6 +83,7 @@ def build(
     place = {model.name: index for index, model in enumerate(ordered)}
     for model in sorted([*rest, *run.apart], key=lambda model: place[model.name]):
         _build_directly(run, model)
+    _leave_pending(run, [*rest, *run.apart])
     done = tuple(sorted(run.done, key=lambda outcome: place[outcome.name]))
     wanted = {model.table for model in derived}
     unions = (*derived, *(model for model in aside if model.table not in wanted))
@@ -244,6 +245,13 @@ def _create_or_refresh(run: _Run, model: Model) -> BuiltState:
     if old is None or since is None or old.definition_hash != target.definition_hash or old.storage != direct.DENSE:
         return direct.create(run.engine, project, target, run.now)
     return direct.refresh(run.engine, project, target, old, since, run.now)
+
+
+def _leave_pending(run: _Run, models: Collection[Model]) -> None:
+    """Note a restatement of models for those that are made from them and were no part of the build."""
+    if run.since is not None and run.engine.capabilities.one_pass:
+        restated = {model.metric: run.since for model in models if model.name in run.current}
+        pending.note(run.engine, run.project, restated, run.states.keys() - run.current)
 
 
 def _attempt(work: Callable[[], Built]) -> tuple[Built | TallystickError, float]:
