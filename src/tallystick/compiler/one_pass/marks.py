@@ -1,6 +1,6 @@
 """Marks of days: prints of the rows that were counted on them, which tell where rows came late or changed.
 
-To compare them costs a tenth of counting those days again, and nothing has to be counted again where they agree.
+They are made by one aggregate over the rows, without entities and keys, and nothing is counted again where they agree.
 """
 
 from __future__ import annotations
